@@ -1,0 +1,224 @@
+"""The four gRPC interceptors: tracing on both sides, and errors as google.rpc.Status.
+
+OpenTelemetry's own leave a span unset on a server's exception or a deadline and never end it on a
+cancellation (`docs/decisions/0003-own-grpc-interceptors.md`); these get the three right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc import aio
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from services.common.errors import ERROR_DOMAIN, DomainError, Reason
+from services.common.telemetry import attributes as names
+
+log = logging.getLogger(__name__)
+_propagator = TraceContextTextMapPropagator()
+_OURS = "/homeward."
+
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+"""Metadata in which gRPC carries a google.rpc.Status."""
+
+
+def status_of(error: DomainError) -> status_pb2.Status:
+    """The google.rpc.Status of a domain error, with its ErrorInfo and RetryInfo."""
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason.value, domain=ERROR_DOMAIN, metadata=error.metadata
+    )
+    details = [any_pb2.Any()]
+    details[0].Pack(info)
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.seconds = error.retry_after_s
+        details.append(any_pb2.Any())
+        details[1].Pack(retry)
+    return status_pb2.Status(
+        code=code_pb2.Code.Value(error.meaning.grpc_code), message=error.message, details=details
+    )
+
+
+class ServerInterceptor(aio.ServerInterceptor):
+    """A server span for each call of a Homeward service, and every error as a typed status."""
+
+    def __init__(self) -> None:
+        self._tracer = trace.get_tracer("homeward.grpc.server")
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wraps the two kinds of handler that the contract has."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith(_OURS):
+            return handler
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                self._unary(method, handler.unary_unary),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, handler.unary_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return handler
+
+    def _unary(self, method: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+        async def handle(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
+            span = self._start(method, context)
+            token = otel_context.attach(trace.set_span_in_context(span))
+            try:
+                return await inner(request, context)
+            except BaseException as error:
+                await _fail(span, context, error)
+            finally:
+                otel_context.detach(token)
+                span.end()
+
+        return handle
+
+    def _stream(self, method: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+        async def handle(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            span = self._start(method, context)
+            token = otel_context.attach(trace.set_span_in_context(span))
+            try:
+                async for response in inner(request, context):
+                    yield response
+            except BaseException as error:
+                await _fail(span, context, error)
+            finally:
+                otel_context.detach(token)
+                span.end()
+
+        return handle
+
+    def _start(self, method: str, context: aio.ServicerContext[Any, Any]) -> Span:
+        carrier = dict(context.invocation_metadata() or ())
+        return self._tracer.start_span(
+            method.removeprefix("/"),
+            context=_propagator.extract(carrier),
+            kind=SpanKind.SERVER,
+            attributes=_rpc(method),
+        )
+
+
+async def _fail(span: Span, context: aio.ServicerContext[Any, Any], error: BaseException) -> NoReturn:
+    if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+        remaining = context.time_remaining()
+        late = remaining is not None and remaining <= 0
+        _mark(span, "DEADLINE_EXCEEDED" if late else "CANCELLED", "the caller did not wait")
+        raise error
+    if isinstance(error, aio.AbortError):
+        _mark(span, "ABORTED", str(error))
+        raise error
+    if not isinstance(error, DomainError):
+        if not isinstance(error, Exception):
+            _mark(span, "INTERNAL", type(error).__name__)
+            raise error
+        log.exception("a defect", exc_info=error)
+        span.record_exception(error)
+        error = DomainError(
+            Reason.INTERNAL,
+            "an internal error; the trace shows where",
+            trace_id=f"{span.get_span_context().trace_id:032x}",
+        )
+    _mark(span, error.meaning.grpc_code, error.message, error.reason)
+    status = status_of(error)
+    await context.abort(
+        grpc.StatusCode[error.meaning.grpc_code],
+        error.message,
+        ((STATUS_DETAILS_KEY, status.SerializeToString()),),
+    )
+    raise AssertionError("abort raises")
+
+
+class UnaryClientInterceptor(aio.UnaryUnaryClientInterceptor):
+    """A client span for each unary call, and its context in the metadata."""
+
+    def __init__(self) -> None:
+        self._tracer = trace.get_tracer("homeward.grpc.client")
+
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Any], client_call_details: Any, request: Any
+    ) -> Any:
+        """Waits for the end of the call, so that its status is the span's."""
+        span, details = _start_client(self._tracer, client_call_details)
+        try:
+            call = await continuation(details, request)
+            code = await call.code()
+            if code is not grpc.StatusCode.OK:
+                _mark(span, code.name, await call.details())
+            else:
+                span.set_attribute(names.RPC_STATUS_CODE, "OK")
+            return call
+        except asyncio.CancelledError:
+            _mark(span, "CANCELLED", "the caller gave up")
+            raise
+        finally:
+            span.end()
+
+
+class StreamClientInterceptor(aio.UnaryStreamClientInterceptor):
+    """A client span for each server-streaming call, which ends with the stream."""
+
+    def __init__(self) -> None:
+        self._tracer = trace.get_tracer("homeward.grpc.client")
+
+    async def intercept_unary_stream(
+        self, continuation: Callable[..., Any], client_call_details: Any, request: Any
+    ) -> Any:
+        """Gives the responses on as they come."""
+        span, details = _start_client(self._tracer, client_call_details)
+        call = await continuation(details, request)
+
+        async def responses() -> AsyncIterator[Any]:
+            try:
+                async for response in call:
+                    yield response
+                span.set_attribute(names.RPC_STATUS_CODE, "OK")
+            except aio.AioRpcError as error:
+                _mark(span, error.code().name, error.details() or "")
+                raise
+            except (asyncio.CancelledError, GeneratorExit):
+                _mark(span, "CANCELLED", "the caller gave up")
+                call.cancel()
+                raise
+            finally:
+                span.end()
+
+        return responses()
+
+
+def _start_client(tracer: trace.Tracer, details: Any) -> tuple[Span, Any]:
+    method = details.method.decode() if isinstance(details.method, bytes) else details.method
+    span = tracer.start_span(method.removeprefix("/"), kind=SpanKind.CLIENT, attributes=_rpc(method))
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, trace.set_span_in_context(span))
+    metadata = aio.Metadata(*(details.metadata or ()), *carrier.items())
+    return span, details._replace(metadata=metadata)
+
+
+def _rpc(method: str) -> dict[str, str]:
+    _, service, name = method.split("/")
+    return {names.RPC_SYSTEM: "grpc", names.RPC_SERVICE: service, names.RPC_METHOD: name}
+
+
+def _mark(span: Span, code: str, message: str | None, reason: str | None = None) -> None:
+    span.set_attribute(names.RPC_STATUS_CODE, code)
+    span.set_attribute(names.ERROR_TYPE, reason or code)
+    span.set_status(StatusCode.ERROR, message)

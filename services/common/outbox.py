@@ -1,0 +1,201 @@
+"""A bounded queue on disk: what is put in is durable, and leaves only when its receiver has it.
+
+One SQLite file in WAL mode with one writer. Rows have a unique id, so putting one twice keeps one, and
+ids are remembered for a while after their rows have left: that is what makes the ledger's `Record`
+idempotent. The router keeps legs here until the ledger has them; the ledger until ClickHouse has them.
+
+Rows leave in batches. A batch is sealed under a number before it is first sent and stays the same until
+it is acknowledged, through crashes too, so that a receiver can tell a repeated batch by its number.
+
+Not thread-safe: one thread (or one event loop) owns an Outbox.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS item (
+  seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+  id      BLOB    NOT NULL UNIQUE,
+  batch   INTEGER,
+  put_s   INTEGER NOT NULL,
+  payload BLOB
+);
+CREATE INDEX IF NOT EXISTS item_unsealed ON item (seq) WHERE batch IS NULL;
+CREATE INDEX IF NOT EXISTS item_sealed ON item (batch) WHERE batch IS NOT NULL AND payload IS NOT NULL;
+CREATE TABLE IF NOT EXISTS state (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  outbox_id BLOB NOT NULL,
+  last_batch INTEGER NOT NULL
+);
+"""
+
+
+_FORGET_ROWS = 20_000
+"""Rows that one acknowledgement may forget at most: more than any batch, so that memory stays flat."""
+
+
+class OutboxFullError(Exception):
+    """The outbox holds as many rows as it may; nothing of the call was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that leave together."""
+
+    number: int
+    """Grows by one with each batch of this outbox."""
+    outbox_id: bytes
+    """16 bytes that name the outbox: a new file is another outbox."""
+    payloads: list[bytes]
+    """What was put in, in that order. Never empty."""
+
+    @property
+    def token(self) -> str:
+        """A name of the batch that no other batch has."""
+        return f"{self.outbox_id.hex()}-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """What became of a call of `put`."""
+
+    new: int
+    duplicate: int
+
+
+class Outbox:
+    """The queue. Opening an existing file goes on where it stopped."""
+
+    def __init__(self, path: Path, *, max_rows: int, remember_s: int, outbox_id: bytes) -> None:
+        """Opens or makes the file.
+
+        Args:
+            path: the SQLite file; its folder must exist.
+            max_rows: rows that may wait; a `put` that would pass it raises OutboxFullError.
+            remember_s: seconds for which the id of a row that has left still counts as a duplicate;
+                0 forgets it at once.
+            outbox_id: 16 random bytes, used only if the file is new.
+
+        Raises:
+            sqlite3.OperationalError: the file can't be opened or written.
+        """
+        self._max_rows = max_rows
+        self._remember_s = remember_s
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        # FULL: a commit returns when it is on the disk. Acknowledged means durable.
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+        self._db.execute("INSERT OR IGNORE INTO state VALUES (1, ?, 0)", (outbox_id,))
+        row = self._db.execute("SELECT outbox_id, last_batch FROM state").fetchone()
+        self._outbox_id: bytes = row[0]
+        self._last_batch: int = row[1]
+        self._waiting: int = self._db.execute(
+            "SELECT count(*) FROM item WHERE payload IS NOT NULL"
+        ).fetchone()[0]
+
+    @property
+    def waiting(self) -> int:
+        """Rows that have not left yet."""
+        return self._waiting
+
+    def put(self, items: Iterable[tuple[bytes, bytes]], now_s: int) -> Put:
+        """Makes (id, payload) pairs durable in one commit.
+
+        Raises:
+            OutboxFullError: they do not fit. None was taken.
+            sqlite3.OperationalError: the disk is full or gone. None was taken.
+        """
+        rows = [(item_id, now_s, payload) for item_id, payload in items]
+        if self._waiting + len(rows) > self._max_rows:
+            raise OutboxFullError(f"{self._waiting} rows wait, the limit is {self._max_rows}")
+        before = self._db.total_changes
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany("INSERT OR IGNORE INTO item (id, put_s, payload) VALUES (?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        new = self._db.total_changes - before
+        self._waiting += new
+        return Put(new=new, duplicate=len(rows) - new)
+
+    def next_batch(self, max_rows: int) -> Batch | None:
+        """The oldest batch that has not been acknowledged; None if nothing waits.
+
+        The same batch comes again until `acknowledge` is called with its number.
+        """
+        sealed = self._db.execute(
+            "SELECT min(batch) FROM item WHERE batch IS NOT NULL AND payload IS NOT NULL"
+        ).fetchone()[0]
+        if sealed is None:
+            sealed = self._seal(max_rows)
+            if sealed is None:
+                return None
+        payloads = [
+            row[0]
+            for row in self._db.execute(
+                "SELECT payload FROM item WHERE batch = ? AND payload IS NOT NULL ORDER BY seq",
+                (sealed,),
+            )
+        ]
+        return Batch(number=sealed, outbox_id=self._outbox_id, payloads=payloads)
+
+    def acknowledge(self, number: int, now_s: int) -> None:
+        """Lets a batch go: its receiver has it for good."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            if self._remember_s:
+                left = self._db.execute(
+                    "UPDATE item SET payload = NULL WHERE batch = ? AND payload IS NOT NULL",
+                    (number,),
+                ).rowcount
+                # The oldest rows have the lowest seq, so a bounded look at those is enough.
+                self._db.execute(
+                    "DELETE FROM item WHERE payload IS NULL AND put_s < ? AND seq IN"
+                    " (SELECT seq FROM item ORDER BY seq LIMIT ?)",
+                    (now_s - self._remember_s, _FORGET_ROWS),
+                )
+            else:
+                left = self._db.execute(
+                    "DELETE FROM item WHERE batch = ? AND payload IS NOT NULL", (number,)
+                ).rowcount
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._waiting -= left
+
+    def close(self) -> None:
+        """Closes the file. What waits is still there."""
+        self._db.close()
+
+    def _seal(self, max_rows: int) -> int | None:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            number = self._last_batch + 1
+            changed = self._db.execute(
+                "UPDATE item SET batch = ? WHERE seq IN (SELECT seq FROM item"
+                " WHERE batch IS NULL ORDER BY seq LIMIT ?)",
+                (number, max_rows),
+            ).rowcount
+            if not changed:
+                self._db.execute("ROLLBACK")
+                return None
+            self._db.execute("UPDATE state SET last_batch = ?", (number,))
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._last_batch = number
+        return number
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")

@@ -1,0 +1,118 @@
+"""What every service process does the same: open a gRPC server, run until told to stop, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.common.interceptors import ServerInterceptor
+from services.common.settings import SettingsError
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 34 * 1024 * 1024
+"""Largest gRPC message: the HTTP door's default body limit, with room for its framing."""
+DRAIN_S = 10.0
+"""How long calls in flight may take to end after SIGTERM."""
+
+EXIT_SETTINGS = 64
+"""Exit code of a service whose settings are wrong."""
+EXIT_ADDRESS = 65
+"""Exit code of a service whose address is taken."""
+
+
+class AddressTakenError(Exception):
+    """A server can't listen where it should; the message says where and what to do."""
+
+
+class Server:
+    """A gRPC server with health, reflection and the interceptors."""
+
+    def __init__(self, *service_names: str) -> None:
+        """Makes the server; `service_names` are the full names of what it will serve."""
+        self.grpc = aio.server(
+            interceptors=[ServerInterceptor()],
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                # A second process on the port would silently take half of the calls.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        self._names = service_names
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        reflection.enable_server_reflection(
+            (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
+        )
+
+    async def start(self, address: str) -> int:
+        """Listens at HOST:PORT and reports itself healthy.
+
+        Returns:
+            The port, for when 0 was asked for.
+
+        Raises:
+            AddressTakenError: the port is in use.
+        """
+        try:
+            port = self.grpc.add_insecure_port(address)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise AddressTakenError(f"can't listen at {address}: the port is taken or not allowed")
+        await self.grpc.start()
+        for name in ("", *self._names):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def stop(self) -> None:
+        """Reports itself unhealthy, lets calls in flight end, and closes."""
+        await self._health.enter_graceful_shutdown()
+        await self.grpc.stop(DRAIN_S)
+
+
+def channel(address: str, interceptors: list[Any] | None = None) -> aio.Channel:
+    """A channel to another service, which reconnects within seconds of its return."""
+    return aio.insecure_channel(
+        address,
+        interceptors=interceptors,
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+            ("grpc.keepalive_time_ms", 20_000),
+            ("grpc.keepalive_timeout_ms", 5_000),
+        ],
+    )
+
+
+async def until_stopped() -> None:
+    """Returns when SIGTERM or SIGINT arrives."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs a service's main on uvloop; wrong settings and taken ports are one line and an exit code."""
+    try:
+        uvloop.run(main())
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_SETTINGS)
+    except AddressTakenError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_ADDRESS)

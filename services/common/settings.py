@@ -1,0 +1,234 @@
+"""Reads `homeward.toml`, lets the environment override it, and says exactly what is wrong.
+
+Each service declares its own sections in its `config.py`; this module holds what they share: the base
+class, the loader, and the sections that more than one service reads.
+
+A setting `[router] max_body_bytes` is overridden by `HOMEWARD_ROUTER__MAX_BODY_BYTES`: the path of
+the key in capitals, joined by two underscores. Values from the environment are read as TOML where they
+parse as such, else as text.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+ENVIRONMENT_PREFIX = "HOMEWARD_"
+DEFAULT_FILE = Path("homeward.toml")
+
+SECTIONS = frozenset(
+    {
+        "classifier",
+        "clickhouse",
+        "data_classes",
+        "keys",
+        "ledger",
+        "limits",
+        "local",
+        "models",
+        "prices",
+        "router",
+        "shadow",
+        "telemetry",
+        "timeouts",
+        "upstreams",
+        "workloads",
+    }
+)
+"""Every section that the file may have."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""Lower-case words joined by hyphens, 1 to 63 characters."""
+
+TaskTypeName = Literal[
+    "summarization",
+    "extraction",
+    "classification",
+    "generation",
+    "translation",
+    "context_qa",
+    "code",
+    "reasoning",
+    "open_ended",
+    "tool_use",
+]
+TargetName = Literal["cloud", "sovereign"]
+
+T = TypeVar("T", bound="Section")
+
+
+class SettingsError(Exception):
+    """The settings are wrong; the message names file, key, and what was expected, one line each."""
+
+
+class Section(BaseModel):
+    """A part of the settings: frozen, and strict about names and types."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class Workload(Section):
+    """`[workloads.NAME]`: a named class of requests that migrates as one."""
+
+    owner: str = Field(min_length=1)
+    """The person or team that answers for it."""
+    task_type: TaskTypeName | None = None
+    """The kind of work; left out if unknown."""
+    data_class: Name = "unrestricted"
+    """The name of a `[data_classes.NAME]`."""
+    quality_sensitivity: Literal["low", "medium", "high"] | None = None
+    """How much a worse answer would cost."""
+    description: str = ""
+    """What it does, in a sentence."""
+    system_prompts: list[str] = Field(default=[], max_length=64)
+    """System prompts that belong to it: requests that have one of them are of this workload. White
+    space does not matter."""
+
+
+class DataClass(Section):
+    """`[data_classes.NAME]`: what the law says of a workload's data."""
+
+    targets: list[TargetName] = Field(default=["cloud", "sovereign"], min_length=1)
+    """Where any leg may run."""
+    regions: list[str] = []
+    """Regions in which any leg may run; empty means any."""
+
+
+class ClickHouse(Section):
+    """`[clickhouse]`: where the rows and traces go."""
+
+    url: str = Field(default="http://127.0.0.1:8123", pattern=r"^https?://")
+    """The HTTP interface."""
+    user: str = "homeward"
+    """The services' user, which writes."""
+    password: str = Field(default="", repr=False)
+    """Its password. Better in the environment: HOMEWARD_CLICKHOUSE__PASSWORD."""
+
+
+class Telemetry(Section):
+    """`[telemetry]`: traces and logs."""
+
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of traces that are recorded when the caller has not decided. Booking never depends on it."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe log line that is written."""
+
+
+UNRESTRICTED = DataClass()
+"""The data class `unrestricted`, which is there without being declared."""
+
+
+class Registry(Section):
+    """The sections that say what workloads there are: `[workloads]` and `[data_classes]`."""
+
+    workloads: dict[Name, Workload] = {}
+    """The registered workloads by name."""
+    data_classes: dict[Name, DataClass] = {}
+    """The data classes by name."""
+
+    def model_post_init(self, _context: Any) -> None:
+        """Checks that each workload's data class exists."""
+        for name, workload in self.workloads.items():
+            if workload.data_class not in self.data_classes and workload.data_class != "unrestricted":
+                known = ", ".join(sorted({*self.data_classes, "unrestricted"}))
+                raise ValueError(
+                    f"workloads.{name}.data_class: expected one of {known}, got {workload.data_class!r}"
+                )
+
+    def data_class(self, workload: str) -> DataClass:
+        """The data class of a registered workload."""
+        return self.data_classes.get(self.workloads[workload].data_class, UNRESTRICTED)
+
+
+def read_document(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The file as nested tables, with the environment's overrides in place.
+
+    Raises:
+        SettingsError: the file can't be read, is not TOML, or has an unknown section.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; copy homeward.toml from the repository") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: can't be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    unknown = sorted(set(document) - SECTIONS)
+    if unknown:
+        raise SettingsError(
+            f"{path}: {unknown[0]}: unknown section; expected one of {', '.join(sorted(SECTIONS))}"
+        )
+    for name, value in environment.items():
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            if keys[0] in SECTIONS:
+                _override(document, keys, _toml_value(value))
+    return document
+
+
+def load(
+    model: type[T],
+    *sections: str,
+    path: Path = DEFAULT_FILE,
+    environment: Mapping[str, str],
+) -> T:
+    """The named sections of the file as one model, with a field for each section.
+
+    Raises:
+        SettingsError: something is wrong; every mistake has a line.
+    """
+    document = read_document(path, environment)
+    return parse(model, {key: document[key] for key in sections if key in document}, path)
+
+
+def parse(model: type[T], document: Mapping[str, Any], path: Path) -> T:
+    """Builds a model from tables, and turns every mistake into a line of one SettingsError."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        lines = [f"{path}: {_describe(item)}" for item in error.errors()]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def _describe(item: Any) -> str:
+    # Table keys that failed their pattern appear as a location of "[key]", which tells nobody anything.
+    key = ".".join(str(part) for part in item["loc"] if part != "[key]")
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    message = re.sub(r"^Value error, ", "", item["msg"])
+    if not key:
+        return message
+    # A secret may have been put under a wrong key, so only short plain values are repeated.
+    got = item["input"]
+    shown = f", got {got!r}" if isinstance(got, (int, float, bool)) else ""
+    if isinstance(got, str) and len(got) <= 40 and "secret" not in key and "password" not in key:
+        shown = f", got {got!r}"
+    return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _override(document: dict[str, Any], keys: list[str], value: Any) -> None:
+    table = document
+    for key in keys[:-1]:
+        # Names are written with hyphens, which the environment can't have.
+        name = key if key in table or key.replace("_", "-") not in table else key.replace("_", "-")
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            return
+    table[keys[-1]] = value
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

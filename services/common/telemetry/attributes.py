@@ -1,0 +1,41 @@
+"""Every span attribute name that Homeward writes, in one place.
+
+The GenAI names (OpenTelemetry semantic conventions 0.66b2) are still in development upstream and being
+renamed; when they are, this file changes and nothing else.
+"""
+
+from __future__ import annotations
+
+GEN_AI_OPERATION_NAME = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL = "gen_ai.request.model"
+GEN_AI_RESPONSE_MODEL = "gen_ai.response.model"
+GEN_AI_USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_CACHED_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+
+HTTP_REQUEST_METHOD = "http.request.method"
+HTTP_ROUTE = "http.route"
+HTTP_STATUS_CODE = "http.response.status_code"
+RPC_SYSTEM = "rpc.system"
+RPC_SERVICE = "rpc.service"
+RPC_METHOD = "rpc.method"
+RPC_STATUS_CODE = "rpc.grpc.status_code"
+SERVER_ADDRESS = "server.address"
+ERROR_TYPE = "error.type"
+
+WORKLOAD = "homeward.workload"
+EVIDENCE = "homeward.evidence"
+CONFIDENCE = "homeward.confidence"
+KEY_NAME = "homeward.key"
+PURPOSE = "homeward.purpose"
+TARGET = "homeward.target"
+UPSTREAM = "homeward.upstream"
+OUTCOME = "homeward.outcome"
+ATTEMPTS = "homeward.attempts"
+POLICY_VERSION = "homeward.policy_version"
+REQUEST_ID = "homeward.request_id"
+LEG_ID = "homeward.leg_id"
+COST_NANOS = "homeward.cost_nanos"
+TTFT_US = "homeward.ttft_us"
+LEG_COUNT = "homeward.leg_count"

@@ -1,0 +1,84 @@
+"""Wires and runs one router process: `python -m services.router [homeward.toml]`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+from homeward.router.v1 import router_pb2, router_pb2_grpc
+
+from services.common.server import Server, run, until_stopped
+from services.common.settings import DEFAULT_FILE, SettingsError
+from services.common.telemetry.setup import start_logging, start_tracing
+from services.router.adapters.classifier import ClassifierAdapter
+from services.router.adapters.cloud import CloudAdapter
+from services.router.adapters.leg_queue import LegQueue
+from services.router.adapters.policy import PolicyAdapter
+from services.router.config import load_router
+from services.router.core.keys import KeyRing
+from services.router.core.limits import Limiter
+from services.router.dispatch import Dispatcher
+from services.router.http.door import Door
+from services.router.http.server import HttpServer
+from services.router.servicer import RouterServicer
+
+log = logging.getLogger("services.router")
+
+WARM_UP_S = 3.0
+"""Longest wait at the start for a policy and a table; without them every request goes to the cloud."""
+FLUSH_S = 15.0
+"""How long the queue of legs may take to empty itself at the end."""
+
+
+async def main() -> None:
+    """Runs until SIGTERM."""
+    config = load_router(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_FILE)
+    start_logging("router", config.telemetry)
+    tracing = start_tracing("router", config.telemetry, config.clickhouse)
+    settings, limits = config.router, config.limits
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        legs = LegQueue(
+            settings.state_dir,
+            settings.ledger,
+            max_in_memory=limits.legs_in_memory,
+            max_on_disk=limits.legs_on_disk,
+        )
+    except sqlite3.OperationalError as error:
+        raise SettingsError(f"router.state_dir: {settings.state_dir}: {error}") from None
+    policy = PolicyAdapter(settings.ledger, settings.state_dir / "policy.binpb")
+    classifier = ClassifierAdapter(settings.classifier, settings.naming_budget_ms / 1000)
+    upstreams = CloudAdapter(config.timeouts, config.credentials(os.environ))
+    keys = KeyRing(config.api_keys())
+    limiter = Limiter(1 / settings.processes)
+    dispatcher = Dispatcher(config.catalog(), limiter, policy, classifier, upstreams, legs)
+    door = Door(dispatcher, keys, limiter, limits, answer_as_asked=settings.model_in_answer == "asked")
+    http = HttpServer(door, limits)
+    grpc = Server(router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name)
+    router_pb2_grpc.add_RouterServiceServicer_to_server(RouterServicer(dispatcher, keys, limiter), grpc.grpc)
+    try:
+        warm = asyncio.gather(policy.has_policy.wait(), classifier.has_table.wait())
+        await asyncio.wait_for(warm, WARM_UP_S)
+    except TimeoutError:
+        log.warning("no policy or table yet; unnamed requests go to the cloud until they come")
+    try:
+        await http.start(settings.http, shared=settings.processes > 1)
+        await grpc.start(settings.grpc)
+        log.info("listening", extra={"http": settings.http, "grpc": settings.grpc})
+        await until_stopped()
+    finally:
+        await http.stop()
+        await grpc.stop()
+        await classifier.close()
+        await policy.close()
+        await upstreams.close()
+        await asyncio.to_thread(legs.close, FLUSH_S)
+        await asyncio.to_thread(tracing.shutdown)
+
+
+if __name__ == "__main__":
+    run(main)

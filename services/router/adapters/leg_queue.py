@@ -1,0 +1,192 @@
+"""Finished legs on their way to the ledger: memory, then disk, then the ledger, none of it on the path.
+
+`add` is all that a request sees: an append to a bounded list. A thread of its own makes the legs durable
+in the router's outbox, many in one commit, and sends them to the ledger, whose answer lets them go. The
+thread takes no part in the event loop, so neither a slow disk nor a slow ledger delays an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import grpc
+from homeward.common.v1 import leg_pb2, usage_pb2, workload_pb2
+from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+
+from services.common.outbox import Outbox, OutboxFullError
+from services.common.server import MAX_MESSAGE_BYTES
+from services.router.core.leg import Leg
+from services.router.core.usage import Usage
+
+log = logging.getLogger(__name__)
+
+FLUSH_S = 0.02
+"""How long a leg waits in memory for others, so that one commit takes many."""
+BATCH_LEGS = 2_000
+"""Legs in one call of the ledger: about 600 KB."""
+RETRY_S = 0.5
+"""Pause after the ledger or the disk has failed."""
+RECORD_TIMEOUT_S = 10.0
+"""Deadline of one call of the ledger."""
+
+
+class LegQueue:
+    """The queue of one router process."""
+
+    def __init__(self, state_dir: Path, ledger: str, *, max_in_memory: int, max_on_disk: int) -> None:
+        """Opens the queue on disk and goes on with what waits there.
+
+        Raises:
+            sqlite3.OperationalError: the file can't be opened.
+        """
+        self._outbox = Outbox(
+            state_dir / "legs.sqlite",
+            max_rows=max_on_disk,
+            remember_s=0,
+            outbox_id=os.urandom(16),
+        )
+        self._ledger = ledger
+        self._max_in_memory = max_in_memory
+        self._memory: list[Leg] = []
+        self._wake = threading.Event()
+        self._stopping = False
+        self.shed = 0
+        """Legs that were lost because memory and disk were full."""
+        self._retry_at = 0.0
+        self._ledger_away = False
+        self._thread = threading.Thread(target=self._run, name="legs", daemon=True)
+        self._thread.start()
+
+    def add(self, leg: Leg) -> None:
+        """Takes a leg; never blocks, never fails."""
+        if len(self._memory) >= self._max_in_memory:
+            if not self.shed:
+                log.error("legs are shed: the queue on disk does not take them")
+            self.shed += 1
+            return
+        self._memory.append(leg)
+        self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """Legs in memory and on disk."""
+        return len(self._memory) + self._outbox.waiting
+
+    def close(self, timeout_s: float) -> None:
+        """Makes everything durable, gives the ledger a last chance, and stops the thread."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        with grpc.insecure_channel(
+            self._ledger, options=[("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
+        ) as channel:
+            stub = ledger_pb2_grpc.LedgerServiceStub(channel)
+            while True:
+                idle = not self._memory and (not self._outbox.waiting or time.monotonic() < self._retry_at)
+                if idle and self._stopping:
+                    break
+                if idle:
+                    self._wake.wait(RETRY_S if self._outbox.waiting else None)
+                self._wake.clear()
+                if not self._stopping:
+                    time.sleep(FLUSH_S)
+                if self._flush() and time.monotonic() >= self._retry_at:
+                    self._ship(stub)
+        self._outbox.close()
+
+    def _flush(self) -> bool:
+        count = len(self._memory)
+        if not count:
+            return True
+        batch = self._memory[:count]
+        try:
+            self._outbox.put(
+                ((leg.leg_id, to_proto(leg).SerializeToString()) for leg in batch),
+                int(time.time()),
+            )
+        except (OutboxFullError, sqlite3.OperationalError) as error:
+            log.error("legs wait in memory: %s", error)
+            if self._stopping:
+                self.shed += count
+                log.error("%d legs are lost", count)
+                del self._memory[:count]
+            time.sleep(RETRY_S)
+            # A full outbox drains only if legs are sent on.
+            return isinstance(error, OutboxFullError)
+        del self._memory[:count]
+        return True
+
+    def _ship(self, stub: ledger_pb2_grpc.LedgerServiceStub) -> None:
+        try:
+            batch = self._outbox.next_batch(BATCH_LEGS)
+            if batch is None:
+                return
+            request = ledger_pb2.RecordRequest(
+                legs=[leg_pb2.Leg.FromString(payload) for payload in batch.payloads]
+            )
+            stub.Record(request, timeout=RECORD_TIMEOUT_S)
+            self._outbox.acknowledge(batch.number, int(time.time()))
+        except (grpc.RpcError, sqlite3.OperationalError) as error:
+            self._retry_at = time.monotonic() + RETRY_S
+            if not self._ledger_away:
+                self._ledger_away = True
+                code = error.code().name if isinstance(error, grpc.Call) else str(error)
+                log.warning("the ledger does not take legs (%s); they wait on disk", code)
+            return
+        if self._ledger_away:
+            self._ledger_away = False
+            log.info("the ledger takes legs again; %d wait", self._outbox.waiting)
+
+
+def to_proto(leg: Leg) -> leg_pb2.Leg:
+    """The leg as the ledger's contract wants it."""
+    message = leg_pb2.Leg(
+        leg_id=leg.leg_id,
+        request_id=leg.request_id,
+        trace_id=leg.trace_id,
+        span_id=leg.span_id,
+        trace_sampled=leg.trace_sampled,
+        workload=leg.workload,
+        evidence=workload_pb2.Evidence.ValueType(leg.evidence),
+        task_type=workload_pb2.TaskType.ValueType(leg.task_type),
+        key_name=leg.key_name,
+        purpose=leg_pb2.Purpose.ValueType(leg.purpose),
+        target=leg_pb2.Target.ValueType(leg.target),
+        upstream=leg.upstream,
+        provider=leg.provider,
+        region=leg.region,
+        model_requested=leg.model_requested,
+        model=leg.model,
+        api=leg.api,
+        streamed=leg.streamed,
+        usage=usage_to_proto(leg.usage),
+        latency_us=leg.latency_us,
+        ttft_us=leg.ttft_us,
+        outcome=leg_pb2.Outcome.ValueType(leg.outcome),
+        http_status=leg.http_status,
+        error_reason=leg.error_reason,
+        attempts=leg.attempts,
+        policy_version=leg.policy_version,
+        sample_id=leg.sample_id,
+    )
+    message.start_time.FromNanoseconds(leg.start_unix_ns)
+    return message
+
+
+def usage_to_proto(usage: Usage) -> usage_pb2.Usage:
+    """Token counts; what is None stays absent."""
+    return usage_pb2.Usage(
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        source=usage_pb2.UsageSource.ValueType(usage.source),
+    )

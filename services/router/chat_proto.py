@@ -1,0 +1,251 @@
+"""`homeward.common.v1.Chat` as a chat completion and back: what the gRPC door adds to the common path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+from google.protobuf import json_format, struct_pb2
+from homeward.common.v1 import chat_pb2
+from homeward.router.v1 import router_pb2
+
+from services.common.errors import DomainError, Reason
+from services.router.core import catalog, wire
+
+_ROLES = {
+    chat_pb2.ROLE_SYSTEM: "system",
+    chat_pb2.ROLE_USER: "user",
+    chat_pb2.ROLE_ASSISTANT: "assistant",
+    chat_pb2.ROLE_TOOL: "tool",
+    chat_pb2.ROLE_DEVELOPER: "developer",
+}
+_FINISH = {
+    "stop": chat_pb2.FINISH_REASON_STOP,
+    "length": chat_pb2.FINISH_REASON_LENGTH,
+    "tool_calls": chat_pb2.FINISH_REASON_TOOL_CALLS,
+    "function_call": chat_pb2.FINISH_REASON_TOOL_CALLS,
+    "content_filter": chat_pb2.FINISH_REASON_CONTENT_FILTER,
+}
+_OWN_FIELDS = frozenset(
+    {
+        "model",
+        "messages",
+        "tools",
+        "tool_choice",
+        "response_format",
+        "stream",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "seed",
+        "stop",
+        "frequency_penalty",
+        "presence_penalty",
+        "n",
+    }
+)
+
+
+def to_request(chat: chat_pb2.Chat, *, streamed: bool) -> wire.Request:
+    """The chat as the body of a chat completion.
+
+    Raises:
+        DomainError: INVALID_REQUEST for what breaks the constraints in `chat.proto`.
+    """
+    if not chat.model:
+        raise _invalid("chat.model", "the name of a model", "nothing")
+    if not chat.messages:
+        raise _invalid("chat.messages", "at least one message", "none")
+    document: dict[str, Any] = {
+        "model": chat.model,
+        "messages": [_message(item, f"chat.messages[{i}]") for i, item in enumerate(chat.messages)],
+    }
+    document.update(_sampling(chat.sampling))
+    if chat.tools:
+        document["tools"] = [_tool(tool) for tool in chat.tools]
+    if chat.tool_choice:
+        document["tool_choice"] = (
+            chat.tool_choice
+            if chat.tool_choice in ("auto", "none", "required")
+            else {"type": "function", "function": {"name": chat.tool_choice}}
+        )
+    if chat.HasField("response_format"):
+        document["response_format"] = _response_format(chat.response_format)
+    extra = _plain(chat.extra_fields)
+    repeated = sorted(_OWN_FIELDS & extra.keys())
+    if repeated:
+        raise _invalid(f"chat.extra_fields.{repeated[0]}", "a field that Chat does not have", "it")
+    document.update(extra)
+    if streamed:
+        document["stream"] = True
+    body = orjson.dumps(document)
+    return wire.Request(
+        api=catalog.CHAT,
+        body=body,
+        document=document,
+        model=chat.model,
+        streamed=streamed,
+        input_chars=len(body),
+    )
+
+
+def to_choices(completion: Mapping[str, Any]) -> Iterable[router_pb2.Choice]:
+    """The choices of a chat completion."""
+    for choice in completion.get("choices") or ():
+        message = choice.get("message") or {}
+        text = message.get("content")
+        yield router_pb2.Choice(
+            index=choice.get("index", 0),
+            message=chat_pb2.Message(
+                role=chat_pb2.ROLE_ASSISTANT,
+                content=[chat_pb2.ContentPart(text=text)] if text else (),
+                tool_calls=[
+                    chat_pb2.ToolCall(
+                        id=call.get("id", ""),
+                        name=call["function"].get("name", ""),
+                        arguments_json=call["function"].get("arguments", ""),
+                    )
+                    for call in message.get("tool_calls") or ()
+                    if isinstance(call.get("function"), dict)
+                ],
+            ),
+            finish_reason=_FINISH.get(choice.get("finish_reason"), chat_pb2.FINISH_REASON_UNSPECIFIED),
+            refusal=message.get("refusal") or "",
+        )
+
+
+def to_deltas(chunk: Mapping[str, Any]) -> Iterable[router_pb2.Delta]:
+    """The pieces in one chunk of a streamed chat completion."""
+    for choice in chunk.get("choices") or ():
+        delta = choice.get("delta") or {}
+        calls = [
+            router_pb2.ToolCallDelta(
+                index=call.get("index", 0),
+                id=call.get("id") or "",
+                name=(call.get("function") or {}).get("name") or "",
+                arguments_json=(call.get("function") or {}).get("arguments") or "",
+            )
+            for call in delta.get("tool_calls") or ()
+        ]
+        piece = router_pb2.Delta(
+            choice_index=choice.get("index", 0),
+            text=delta.get("content") or "",
+            tool_calls=calls,
+            finish_reason=_FINISH.get(choice.get("finish_reason"), chat_pb2.FINISH_REASON_UNSPECIFIED),
+            refusal=delta.get("refusal") or "",
+        )
+        if piece.text or calls or piece.finish_reason or piece.refusal:
+            yield piece
+
+
+def _message(message: chat_pb2.Message, where: str) -> dict[str, Any]:
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise _invalid(f"{where}.role", "a role", chat_pb2.Role.Name(message.role))
+    if message.role == chat_pb2.ROLE_TOOL and not message.tool_call_id:
+        raise _invalid(f"{where}.tool_call_id", "the id of the call that it answers", "nothing")
+    document: dict[str, Any] = {"role": role, "content": _content(message, where)}
+    if message.tool_calls:
+        document["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments_json},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        document["tool_call_id"] = message.tool_call_id
+    if message.name:
+        document["name"] = message.name
+    return document
+
+
+def _content(message: chat_pb2.Message, where: str) -> object:
+    parts: list[dict[str, Any]] = []
+    for index, part in enumerate(message.content):
+        kind = part.WhichOneof("part")
+        if kind == "text":
+            parts.append({"type": "text", "text": part.text})
+        elif kind == "image_url":
+            parts.append({"type": "image_url", "image_url": {"url": part.image_url}})
+        else:
+            raise _invalid(f"{where}.content[{index}]", "text or image_url", "neither")
+    if not parts:
+        return None if message.tool_calls else ""
+    # Many servers take only text where a plain string would do.
+    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+
+
+def _sampling(sampling: chat_pb2.SamplingParameters) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for field, name, low, high in (
+        ("max_tokens", "max_completion_tokens", 1, 2**31),
+        ("temperature", "temperature", 0, 2),
+        ("top_p", "top_p", 0, 1),
+        ("seed", "seed", None, None),
+        ("frequency_penalty", "frequency_penalty", -2, 2),
+        ("presence_penalty", "presence_penalty", -2, 2),
+        ("n", "n", 1, 16),
+    ):
+        if not sampling.HasField(field):  # type: ignore[arg-type]  # the names are in the table
+            continue
+        value = getattr(sampling, field)
+        if low is not None and not low <= value <= high:
+            raise _invalid(f"chat.sampling.{field}", f"{low} to {high}", str(value))
+        document[name] = value
+    if len(sampling.stop) > 4:
+        raise _invalid("chat.sampling.stop", "at most 4 strings", str(len(sampling.stop)))
+    if sampling.stop:
+        document["stop"] = list(sampling.stop)
+    return document
+
+
+def _tool(tool: chat_pb2.Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "parameters": _plain(tool.parameters)}
+    if tool.description:
+        function["description"] = tool.description
+    if tool.HasField("strict"):
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _response_format(form: chat_pb2.ResponseFormat) -> dict[str, Any]:
+    if form.WhichOneof("format") == "json_object":
+        return {"type": "json_object"}
+    if form.WhichOneof("format") != "json_schema":
+        raise _invalid("chat.response_format.format", "json_object or json_schema", "neither")
+    schema: dict[str, Any] = {
+        "name": form.json_schema.name or "answer",
+        "schema": _plain(form.json_schema.schema),
+    }
+    if form.json_schema.HasField("strict"):
+        schema["strict"] = form.json_schema.strict
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
+    document: dict[str, Any] = json_format.MessageToDict(struct)
+    return {key: _whole(value) for key, value in document.items()}
+
+
+def _whole(value: Any) -> Any:
+    # A Struct has only doubles; JSON schemas and servers want 5, not 5.0.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return value
+
+
+def _invalid(field: str, expected: str, got: str) -> DomainError:
+    return DomainError(
+        Reason.INVALID_REQUEST,
+        f"`{field}` must be {expected}, not {got}",
+        field=field,
+        expected=expected,
+        got=got,
+    )

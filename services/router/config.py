@@ -1,0 +1,250 @@
+"""The router's settings: `[router]`, `[limits]`, `[timeouts]`, `[upstreams]`, `[models]`, `[keys]`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from services.common.settings import (
+    ClickHouse,
+    Name,
+    Section,
+    TargetName,
+    Telemetry,
+    read_document,
+)
+from services.common.settings import parse as parse_settings
+from services.common.words import Target
+from services.router.core.catalog import Catalog, Upstream
+from services.router.core.keys import Key
+
+CLOUD_BASE_URL = "HOMEWARD_CLOUD_BASE_URL"
+CLOUD_API_KEY = "HOMEWARD_CLOUD_API_KEY"
+CLOUD_PROVIDER = "HOMEWARD_CLOUD_PROVIDER"
+
+ApiName = Literal["chat.completions", "completions", "embeddings", "responses", "messages"]
+
+
+class Router(Section):
+    """`[router]`: where it listens and what it talks to."""
+
+    http: str = "127.0.0.1:8080"
+    """HOST:PORT of the OpenAI-compatible door."""
+    grpc: str = "127.0.0.1:8081"
+    """HOST:PORT of the gRPC door."""
+    classifier: str = "127.0.0.1:8082"
+    """HOST:PORT of the classifier."""
+    ledger: str = "127.0.0.1:8084"
+    """HOST:PORT of the ledger."""
+    state_dir: Path = Path(".homeward/router")
+    """Folder for the queue of legs and the last policy."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Router processes that share the keys' limits; each admits its part of them."""
+    model_in_answer: Literal["asked", "served"] = "asked"
+    """The `model` that an application sees in an answer: what it asked for, or what served it. Headers,
+    traces and the book always tell what served."""
+    naming_budget_ms: int = Field(default=20, ge=1, le=1000)
+    """Longest wait for the classifier; a request that is not named by then is unnamed."""
+
+
+class Limits(Section):
+    """`[limits]`: what the doors accept, and what may wait."""
+
+    body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """Largest request body. A dozen images as data URLs fit."""
+    header_bytes: int = Field(default=16 * 1024, ge=1024)
+    """Largest request line, and largest single header."""
+    header_timeout_s: float = Field(default=10, gt=0)
+    """Time for the headers of a connection's first request to arrive."""
+    body_timeout_s: float = Field(default=60, gt=0)
+    """Time for a body to arrive."""
+    keepalive_s: float = Field(default=75, gt=0)
+    """How long an idle connection is kept."""
+    concurrent_requests: int = Field(default=1024, ge=1)
+    """Requests in flight in one router process; more are refused with 503 and Retry-After. A request
+    costs about 60 KB while it waits for its model."""
+    connections: int = Field(default=4096, ge=1)
+    """Open connections to one router process."""
+    legs_in_memory: int = Field(default=20_000, ge=1)
+    """Finished legs that may wait for the disk. More are lost and counted as shed."""
+    legs_on_disk: int = Field(default=2_000_000, ge=1)
+    """Legs that may wait on disk for the ledger: about 600 MB, and an hour at 500 requests a second."""
+
+
+class Timeouts(Section):
+    """`[timeouts]`: how long an upstream may take, and how often it is tried."""
+
+    connect_s: float = Field(default=5, gt=0)
+    """To open a connection."""
+    first_token_s: float = Field(default=60, gt=0)
+    """From a streamed call to its first event."""
+    silence_s: float = Field(default=30, gt=0)
+    """Between two pieces of an answer."""
+    answer_s: float = Field(default=600, gt=0)
+    """From a call that is not streamed to its answer's first byte."""
+    max_attempts: int = Field(default=3, ge=1, le=10)
+    """Tries of one upstream, before the application has got a byte."""
+    retry_base_s: float = Field(default=0.25, ge=0)
+    """Upper limit of the first wait; it doubles with each try, and the wait is drawn below it."""
+    retry_max_wait_s: float = Field(default=8, ge=0)
+    """Longest wait between tries. An upstream whose Retry-After asks for more is not tried again."""
+    breaker_failures: int = Field(default=5, ge=1)
+    """Failures in a row after which an upstream is left alone."""
+    breaker_cooldown_s: float = Field(default=10, gt=0)
+    """For how long."""
+
+
+class UpstreamSettings(Section):
+    """`[upstreams.NAME]`: a server of models."""
+
+    target: TargetName = "cloud"
+    """Which target it belongs to."""
+    protocol: Literal["openai", "anthropic"] = "openai"
+    """What it speaks."""
+    base_url: str = Field(pattern=r"^https?://[^\s]+$")
+    """Where: with the version, without a slash at the end: `https://api.openai.com/v1`."""
+    api_key: str = Field(default="", repr=False)
+    """The key that Homeward sends there. Better by `api_key_env`."""
+    api_key_env: str = ""
+    """Name of the environment variable that has the key."""
+    provider: str = ""
+    """Whose price list applies (a provider of genai-prices, or of `[[prices]]`); default: the name."""
+    region: str = ""
+    """Where it runs, in the words that the data classes' `regions` use."""
+    models: list[str] = []
+    """Models that it serves under their own names; `*` matches any text."""
+    apis: list[ApiName] = ["chat.completions", "completions", "embeddings", "responses"]
+    """The calls that it offers. `messages` is for protocol = "anthropic"."""
+    stream_usage: bool = True
+    """Whether it understands `stream_options.include_usage`."""
+
+
+class RouteSettings(Section):
+    """One entry of a model's `routes`."""
+
+    upstream: str
+    """The name of an `[upstreams.NAME]`."""
+    model: str
+    """What the model is called there."""
+
+
+class ModelSettings(Section):
+    """`[models.NAME]`: a model that applications may ask for by that name."""
+
+    routes: list[RouteSettings] = Field(min_length=1)
+    """Where it is served, in the order in which to try."""
+
+
+class KeySettings(Section):
+    """`[keys.NAME]`: an API key. `homeward key new NAME` prints a secret and this section."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
+    """SHA-256 of the secret, 64 hexadecimal digits."""
+    workloads: list[str] = ["*"]
+    """Workloads that its requests may declare; `*` is all."""
+    default_workload: str = ""
+    """The workload of requests that declare none."""
+    scopes: list[Literal["experiments"]] = []
+    """`experiments`: may ask for legs with a purpose other than PRODUCTION."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Left out: no limit."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """All token classes together. Left out: no limit."""
+
+
+class RouterConfig(Section):
+    """All that the router is told."""
+
+    router: Router = Router()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    telemetry: Telemetry = Telemetry()
+    clickhouse: ClickHouse = ClickHouse()
+    upstreams: dict[Name, UpstreamSettings] = {}
+    models: dict[str, ModelSettings] = {}
+    keys: dict[Name, KeySettings] = {}
+
+    def model_post_init(self, _context: Any) -> None:
+        """Checks what one section says of another."""
+        if not self.upstreams:
+            raise ValueError("upstreams: at least one [upstreams.NAME] is needed")
+        for name, upstream in self.upstreams.items():
+            if upstream.protocol == "anthropic" and upstream.apis != ["messages"]:
+                raise ValueError(f'upstreams.{name}.apis: expected ["messages"] with protocol = "anthropic"')
+            if upstream.protocol == "openai" and "messages" in upstream.apis:
+                raise ValueError(f'upstreams.{name}.apis: "messages" needs protocol = "anthropic"')
+        for model, settings in self.models.items():
+            for index, route in enumerate(settings.routes):
+                if route.upstream not in self.upstreams:
+                    raise ValueError(
+                        f"models.{model}.routes.{index}.upstream: expected one of"
+                        f" {', '.join(sorted(self.upstreams))}, got {route.upstream!r}"
+                    )
+
+    def catalog(self) -> Catalog:
+        """The models and where they are served."""
+        upstreams = [
+            Upstream(
+                name=name,
+                target=Target[item.target.upper()],
+                protocol=item.protocol,
+                base_url=item.base_url.rstrip("/"),
+                provider=item.provider or name,
+                region=item.region,
+                models=tuple(item.models),
+                apis=frozenset(item.apis),
+                stream_usage=item.stream_usage,
+            )
+            for name, item in self.upstreams.items()
+        ]
+        models = {
+            name: [(route.upstream, route.model) for route in item.routes]
+            for name, item in self.models.items()
+        }
+        return Catalog(upstreams, models)
+
+    def credentials(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The key of each upstream that needs one, by its name."""
+        found = {
+            name: item.api_key or environment.get(item.api_key_env, "")
+            for name, item in self.upstreams.items()
+        }
+        return {name: key for name, key in found.items() if key}
+
+    def api_keys(self) -> list[Key]:
+        """The API keys."""
+        return [
+            Key(
+                name=name,
+                sha256=bytes.fromhex(item.sha256),
+                workloads=None if "*" in item.workloads else frozenset(item.workloads),
+                default_workload=item.default_workload,
+                scopes=frozenset(item.scopes),
+                requests_per_minute=item.requests_per_minute,
+                tokens_per_minute=item.tokens_per_minute,
+            )
+            for name, item in self.keys.items()
+        ]
+
+
+def load_router(path: Path, environment: Mapping[str, str] = os.environ) -> RouterConfig:
+    """Reads the router's sections; HOMEWARD_CLOUD_BASE_URL and _API_KEY replace the upstream `cloud`.
+
+    Raises:
+        SettingsError: something is wrong.
+    """
+    document = read_document(path, environment)
+    base_url = environment.get(CLOUD_BASE_URL)
+    if base_url:
+        document.setdefault("upstreams", {})["cloud"] = {
+            "base_url": base_url,
+            "api_key_env": CLOUD_API_KEY,
+            "provider": environment.get(CLOUD_PROVIDER, "openai"),
+            "models": ["*"],
+        }
+    sections = {key: document[key] for key in RouterConfig.model_fields if key in document}
+    return parse_settings(RouterConfig, sections, path)

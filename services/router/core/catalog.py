@@ -1,0 +1,147 @@
+"""Models and the upstreams that serve them."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.common.errors import DomainError, Reason
+from services.common.words import Target
+
+OPENAI = "openai"
+ANTHROPIC = "anthropic"
+
+CHAT = "chat.completions"
+COMPLETIONS = "completions"
+EMBEDDINGS = "embeddings"
+RESPONSES = "responses"
+MESSAGES = "messages"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A server of models."""
+
+    name: str
+    target: Target
+    protocol: str
+    """OPENAI or ANTHROPIC: what it speaks."""
+    base_url: str
+    """Without a slash at the end: `https://api.openai.com/v1`."""
+    provider: str
+    """Whose price list applies."""
+    region: str
+    models: tuple[str, ...]
+    """Patterns (`gpt-4o*`) of the models that it serves under their own names."""
+    apis: frozenset[str]
+    """The kinds of call that it offers."""
+    stream_usage: bool
+    """True if it understands `stream_options.include_usage`."""
+
+    def offers(self, api: str) -> bool:
+        """True if it can serve that kind of call, by itself or after translation."""
+        return api in self.apis or (api == MESSAGES and CHAT in self.apis)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One place to send a request to."""
+
+    upstream: Upstream
+    model: str
+    """What the model is called there."""
+
+
+class Catalog:
+    """Which routes a model has, in the order in which to try them."""
+
+    def __init__(
+        self, upstreams: Sequence[Upstream], models: Mapping[str, Sequence[tuple[str, str]]]
+    ) -> None:
+        """`models` gives (upstream name, model name there) pairs for each model with a setting."""
+        by_name = {upstream.name: upstream for upstream in upstreams}
+        self._upstreams = upstreams
+        self._models = {
+            name: tuple(Route(by_name[upstream], model) for upstream, model in routes)
+            for name, routes in models.items()
+        }
+
+    def routes(self, model: str) -> tuple[Route, ...]:
+        """All routes of a model.
+
+        Raises:
+            DomainError: MODEL_NOT_FOUND.
+        """
+        routes = self._models.get(model)
+        if routes is None:
+            routes = tuple(
+                Route(upstream, model)
+                for upstream in self._upstreams
+                if any(fnmatch.fnmatchcase(model, pattern) for pattern in upstream.models)
+            )
+        if not routes:
+            raise DomainError(
+                Reason.MODEL_NOT_FOUND,
+                f"no model {model[:80]!r} is configured; GET /v1/models lists those that are",
+                model=model[:80],
+                known=", ".join(name for name, _ in self.listed()[:10]),
+            )
+        return routes
+
+    def listed(self) -> list[tuple[str, frozenset[str]]]:
+        """Names that can be listed (patterns can't) with the calls they offer, sorted."""
+        names = dict(self._models)
+        for upstream in self._upstreams:
+            for pattern in upstream.models:
+                if not any(sign in pattern for sign in "*?["):
+                    names.setdefault(pattern, (Route(upstream, pattern),))
+        return sorted(
+            (name, frozenset().union(*(route.upstream.apis for route in routes)))
+            for name, routes in names.items()
+        )
+
+
+def select(
+    routes: Sequence[Route],
+    *,
+    api: str,
+    model: str,
+    target: Target,
+    regions: frozenset[str],
+    fallback_target: Target | None,
+    workload: str,
+) -> tuple[Route, ...]:
+    """The routes that may be tried, the target's first, then those of the fallback's.
+
+    Raises:
+        DomainError: API_NOT_SUPPORTED if no server of the model offers the call, TARGET_NOT_ALLOWED if
+            those that do are on no allowed target or in no allowed region.
+    """
+    able = [route for route in routes if route.upstream.offers(api)]
+    if not able:
+        raise DomainError(
+            Reason.API_NOT_SUPPORTED,
+            f"the servers of {model!r} do not offer {api}",
+            model=model,
+            api=api,
+        )
+    order = [target] if fallback_target is None else [target, fallback_target]
+    chosen = [
+        route
+        for wanted in order
+        for route in able
+        if route.upstream.target is wanted and (not regions or route.upstream.region in regions)
+    ]
+    if not chosen:
+        allowed = " or ".join(wanted.name.lower() for wanted in order)
+        raise DomainError(
+            Reason.TARGET_NOT_ALLOWED,
+            f"the request may run only on {allowed}"
+            + (f" in {', '.join(sorted(regions))}" if regions else "")
+            + f", and no server of {model!r} is there",
+            workload=workload,
+            allowed=allowed,
+            model=model,
+        )
+    return tuple(chosen)

@@ -1,0 +1,351 @@
+"""Anthropic's Messages API in front of an upstream that speaks OpenAI's chat completions.
+
+Used when no upstream of the model speaks the Messages API itself. What has no counterpart is refused by
+name rather than dropped: an application must not believe in a setting that nobody follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from services.common.errors import DomainError, Reason
+from services.router.core import catalog, sse, wire
+from services.router.core.usage import UNKNOWN, Usage, from_openai
+
+STOP_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+_TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_UNTRANSLATABLE = ("top_k", "mcp_servers", "container", "context_management")
+
+
+class MessagesCodec:
+    """Translates one request."""
+
+    path = wire.PATHS[catalog.CHAT]
+
+    def __init__(self, request: wire.Request, answer_as: str | None) -> None:
+        """Translates the request at once, so that what can't be translated is refused before a call.
+
+        Raises:
+            DomainError: INVALID_REQUEST for what has no counterpart.
+        """
+        self._request = request
+        self._answer_as = answer_as
+        self._chat = to_chat(request.document)
+
+    def request(self, route: catalog.Route) -> bytes:
+        """The chat completion that asks the same."""
+        chat = {**self._chat, "model": route.model}
+        if "max_tokens" in chat and route.upstream.provider == "openai":
+            # OpenAI's reasoning models refuse the older name, which other servers still expect.
+            chat["max_completion_tokens"] = chat.pop("max_tokens")
+        if self._request.streamed:
+            chat["stream"] = True
+            if route.upstream.stream_usage:
+                chat["stream_options"] = {"include_usage": True}
+        return orjson.dumps(chat)
+
+    def answer(self, body: bytes) -> wire.Answer:
+        """The completion as a message."""
+        try:
+            completion = orjson.loads(body)
+            choice = completion["choices"][0]
+            message = choice["message"]
+            content = list(_blocks(message))
+        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError) as error:
+            raise DomainError(
+                Reason.UPSTREAM_BROKEN, f"the answer is no chat completion: {error!r}", detail=error
+            ) from None
+        usage = from_openai(completion.get("usage"))
+        served = completion.get("model") or ""
+        document = {
+            "id": f"msg_{completion.get('id', '')}",
+            "type": "message",
+            "role": "assistant",
+            "model": self._answer_as or served,
+            "content": content,
+            "stop_reason": STOP_REASONS.get(choice.get("finish_reason"), "end_turn"),
+            "stop_sequence": None,
+            "usage": _usage_report(usage),
+        }
+        return wire.Answer(orjson.dumps(document), usage, served)
+
+    def stream(self) -> wire.StreamCodec:
+        """A reader that turns chunks into the events of a message."""
+        return MessagesStream(self._answer_as)
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """The upstream's message in Anthropic's shape."""
+        try:
+            message = orjson.loads(body)["error"]["message"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            message = f"the upstream answered {status}: {body[:200].decode('utf-8', 'replace')}"
+        kinds = {400: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error"}
+        kind = kinds.get(status, "api_error" if status >= 500 else "invalid_request_error")
+        return orjson.dumps({"type": "error", "error": {"type": kind, "message": str(message)}})
+
+
+class MessagesStream:
+    """Turns the chunks of a chat completion into the events of a message, block by block."""
+
+    def __init__(self, answer_as: str | None) -> None:
+        self.usage: Usage = UNKNOWN
+        self.model = ""
+        self.output_chars = 0
+        self.finished = False
+        self.error = ""
+        self._answer_as = answer_as
+        self._started = False
+        self._block = -1
+        # What the open block holds: "text", or the index of a tool call.
+        self._open: str | int | None = None
+        self._stop_reason = "end_turn"
+
+    def feed(self, event: bytes) -> bytes:
+        """The message's events for one chunk."""
+        data = sse.payload(event)
+        if not data:
+            return b""
+        if data == sse.DONE:
+            self.finished = True
+            return b"".join(self._end())
+        try:
+            chunk = orjson.loads(data)
+            if "error" in chunk:
+                error = chunk["error"]
+                self.error = str(error.get("message") if isinstance(error, dict) else error)
+                return self.broken(DomainError(Reason.UPSTREAM_BROKEN, self.error, detail=self.error))
+            return b"".join(self._chunk(chunk))
+        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise DomainError(
+                Reason.UPSTREAM_BROKEN, f"an event is no chunk: {error!r}", detail=repr(error)
+            ) from None
+
+    def broken(self, error: DomainError) -> bytes:
+        """An error event."""
+        return sse.event(wire.anthropic_error(error), "error")
+
+    def _chunk(self, chunk: Mapping[str, Any]) -> Iterable[bytes]:
+        self.model = chunk.get("model") or self.model
+        if not self._started:
+            self._started = True
+            message: dict[str, Any] = {
+                "id": f"msg_{chunk.get('id', '')}",
+                "type": "message",
+                "role": "assistant",
+                "model": self._answer_as or self.model,
+                "content": [],
+                "stop_reason": None,
+                "stop_sequence": None,
+                # The counts are not known yet; those of the last message_delta are the ones that hold.
+                "usage": {"input_tokens": 0, "output_tokens": 0},
+            }
+            yield _event("message_start", message=message)
+        if chunk.get("usage"):
+            self.usage = from_openai(chunk["usage"])
+        for choice in chunk.get("choices") or ():
+            delta = choice.get("delta") or {}
+            text = delta.get("content")
+            if text:
+                self.output_chars += len(text)
+                yield from self._switch("text", {"type": "text", "text": ""})
+                yield self._delta({"type": "text_delta", "text": text})
+            for call in delta.get("tool_calls") or ():
+                function = call.get("function") or {}
+                start: dict[str, Any] = {
+                    "type": "tool_use",
+                    "id": call.get("id") or "",
+                    "name": function.get("name") or "",
+                    "input": {},
+                }
+                yield from self._switch(call["index"], start)
+                piece = function.get("arguments")
+                if piece:
+                    self.output_chars += len(piece)
+                    yield self._delta({"type": "input_json_delta", "partial_json": piece})
+            if choice.get("finish_reason"):
+                self._stop_reason = STOP_REASONS.get(choice["finish_reason"], "end_turn")
+
+    def _switch(self, block: str | int, start: dict[str, Any]) -> Iterable[bytes]:
+        if self._open == block:
+            return
+        yield from self._close()
+        self._block += 1
+        self._open = block
+        yield _event("content_block_start", index=self._block, content_block=start)
+
+    def _close(self) -> Iterable[bytes]:
+        if self._open is not None:
+            self._open = None
+            yield _event("content_block_stop", index=self._block)
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return _event("content_block_delta", index=self._block, delta=delta)
+
+    def _end(self) -> Iterable[bytes]:
+        yield from self._close()
+        yield _event(
+            "message_delta",
+            delta={"stop_reason": self._stop_reason, "stop_sequence": None},
+            usage=_usage_report(self.usage),
+        )
+        yield _event("message_stop")
+
+
+def to_chat(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a chat completion that asks what a Messages request asks, but for the model.
+
+    Raises:
+        DomainError: INVALID_REQUEST.
+    """
+    for field in _UNTRANSLATABLE:
+        if document.get(field) is not None:
+            raise _refused(field)
+    thinking = document.get("thinking")
+    if isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled"):
+        raise _refused("thinking")
+    messages: list[dict[str, Any]] = []
+    system = wire.text_of(document.get("system"))
+    if system:
+        messages.append({"role": "system", "content": system})
+    for index, message in enumerate(document["messages"]):
+        messages += _turn(message, f"messages[{index}]")
+    chat: dict[str, Any] = {"messages": messages}
+    for theirs, ours in (
+        ("max_tokens", "max_tokens"),
+        ("temperature", "temperature"),
+        ("top_p", "top_p"),
+        ("stop_sequences", "stop"),
+    ):
+        if document.get(theirs) is not None:
+            chat[ours] = document[theirs]
+    metadata = document.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("user_id"):
+        chat["user"] = metadata["user_id"]
+    if document.get("tools"):
+        chat["tools"] = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(document["tools"])]
+    choice = document.get("tool_choice")
+    if isinstance(choice, dict):
+        if choice.get("type") == "tool":
+            chat["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
+        elif choice.get("type") in _TOOL_CHOICES:
+            chat["tool_choice"] = _TOOL_CHOICES[choice["type"]]
+        if choice.get("disable_parallel_tool_use"):
+            chat["parallel_tool_calls"] = False
+    form = (document.get("output_config") or {}).get("format") or document.get("output_format")
+    if form:
+        schema = {"name": "answer", "schema": form.get("schema"), "strict": True}
+        chat["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return chat
+
+
+def _turn(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    role, content = message["role"], message.get("content")
+    if isinstance(content, str) or content is None:
+        return [{"role": role, "content": content or ""}]
+    results: list[dict[str, Any]] = []
+    parts: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    for index, block in enumerate(content):
+        place = f"{where}.content[{index}]"
+        kind = block.get("type") if isinstance(block, dict) else None
+        if kind == "text":
+            parts.append({"type": "text", "text": block.get("text", "")})
+        elif kind == "image":
+            parts.append({"type": "image_url", "image_url": {"url": _image_url(block, place)}})
+        elif kind == "tool_use":
+            function = {
+                "name": block.get("name", ""),
+                "arguments": orjson.dumps(block.get("input", {})).decode(),
+            }
+            calls.append({"id": block.get("id", ""), "type": "function", "function": function})
+        elif kind == "tool_result":
+            text = wire.text_of(block.get("content"))
+            if block.get("is_error"):
+                text = f"error: {text}"
+            results.append({"role": "tool", "tool_call_id": block.get("tool_use_id", ""), "content": text})
+        elif kind in ("thinking", "redacted_thinking"):
+            continue
+        else:
+            raise _refused(place, f"a content block of type {kind!r}")
+    turn: dict[str, Any] = {"role": role}
+    if all(part["type"] == "text" for part in parts):
+        turn["content"] = "\n".join(part["text"] for part in parts) if parts else None
+    else:
+        turn["content"] = parts
+    if calls:
+        turn["tool_calls"] = calls
+    # Chat completions want tool results first, each a turn of its own.
+    return results + ([turn] if parts or calls else [])
+
+
+def _image_url(block: Mapping[str, Any], where: str) -> str:
+    source = block.get("source")
+    if isinstance(source, dict):
+        if source.get("type") == "url":
+            return str(source.get("url"))
+        if source.get("type") == "base64":
+            return f"data:{source.get('media_type')};base64,{source.get('data')}"
+    raise _refused(where, "this image source")
+
+
+def _tool(tool: Any, where: str) -> dict[str, Any]:
+    if not isinstance(tool, dict) or tool.get("type") not in (None, "custom"):
+        raise _refused(where, "a tool that the model's server runs itself")
+    function = {"name": tool.get("name"), "parameters": tool.get("input_schema") or {}}
+    if tool.get("description"):
+        function["description"] = tool["description"]
+    if tool.get("strict") is not None:
+        function["strict"] = tool["strict"]
+    return {"type": "function", "function": function}
+
+
+def _blocks(message: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    text = message.get("content") or message.get("refusal")
+    if text:
+        yield {"type": "text", "text": text}
+    for call in message.get("tool_calls") or ():
+        function = call["function"]
+        try:
+            arguments = orjson.loads(function.get("arguments") or "{}")
+        except orjson.JSONDecodeError:
+            # A model may write bad JSON; the application gets what there was.
+            arguments = {"_invalid_json": function["arguments"]}
+        yield {
+            "type": "tool_use",
+            "id": call.get("id", ""),
+            "name": function["name"],
+            "input": arguments,
+        }
+
+
+def _usage_report(usage: Usage) -> dict[str, int]:
+    return {
+        "input_tokens": usage.input_tokens or 0,
+        "cache_read_input_tokens": usage.cached_input_tokens or 0,
+        "cache_creation_input_tokens": usage.cache_write_tokens or 0,
+        "output_tokens": (usage.output_tokens or 0) + (usage.reasoning_tokens or 0),
+    }
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return sse.event(orjson.dumps({"type": kind, **fields}), kind)
+
+
+def _refused(field: str, what: str = "this field") -> DomainError:
+    return DomainError(
+        Reason.INVALID_REQUEST,
+        f"`{field}`: {what} can't be translated for a server that speaks chat completions;"
+        ' leave it out, or configure an upstream with protocol = "anthropic"',
+        field=field,
+        expected="what chat completions can say",
+        got=what,
+    )

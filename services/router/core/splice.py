@@ -1,0 +1,72 @@
+"""Changes one key at the top of a JSON object and leaves every other byte as it is.
+
+What an application sends must reach the cloud unchanged but for what Homeward must set, and come back
+unchanged: parsing and writing again would change spacing, number forms and repeated keys.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
+
+
+def set_key(document: bytes, key: str, value: bytes) -> bytes:
+    """The object with `key` set to `value` at its top level.
+
+    Args:
+        document: a valid JSON object; what is not one gives an unspecified result.
+        key: plain ASCII, as it would stand between quotes.
+        value: JSON.
+    """
+    spans = _value_spans(document, b'"' + key.encode() + b'"')
+    if not spans:
+        return insert_key(document, key, value)
+    pieces: list[bytes] = []
+    done = 0
+    # A repeated key counts by its last value, but servers differ: all are set.
+    for start, end in spans:
+        pieces += (document[done:start], value)
+        done = end
+    return b"".join((*pieces, document[done:]))
+
+
+def insert_key(document: bytes, key: str, value: bytes) -> bytes:
+    """The same for a key that is known not to be there; costs one copy."""
+    at = document.index(b"{") + 1
+    empty = document[at:].lstrip()[:1] == b"}"
+    return b"".join((document[:at], b'"', key.encode(), b'":', value, b"" if empty else b",", document[at:]))
+
+
+def _value_spans(document: bytes, quoted: bytes) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    depth = 0
+    # Where the walk is at the top level: before a key, after the wanted key, or inside its value.
+    at_key = found = False
+    start = -1
+    for match in _TOKEN.finditer(document):
+        token = match.group()
+        sign = token[:1]
+        if sign in b"{[":
+            depth += 1
+            at_key = depth == 1
+        elif sign in b"}]":
+            depth -= 1
+        elif depth == 1 and sign == b'"' and at_key:
+            found, at_key = token == quoted, False
+        elif depth == 1 and sign == b":" and found:
+            start, found = match.end(), False
+        if start >= 0 and ((depth == 1 and sign == b",") or depth == 0):
+            spans.append(_trim(document, start, match.start()))
+            start = -1
+        if depth == 1 and sign == b",":
+            at_key = True
+    return spans
+
+
+def _trim(document: bytes, start: int, end: int) -> tuple[int, int]:
+    while document[start : start + 1].isspace():
+        start += 1
+    while document[end - 1 : end].isspace():
+        end -= 1
+    return start, end

@@ -1,0 +1,109 @@
+"""What one leg consumed, in disjoint token classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.common.words import UsageSource
+
+CHARS_PER_TOKEN = 4
+"""Rule of thumb for English text (OpenAI's help centre, "What are tokens and how to count them?").
+Used only where a leg ended before its server reported usage, and marked as an estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one leg. None is unknown, which is not zero."""
+
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    source: UsageSource = UsageSource.UNKNOWN
+
+    @property
+    def total_tokens(self) -> int:
+        """All known tokens."""
+        return (
+            (self.input_tokens or 0)
+            + (self.cached_input_tokens or 0)
+            + (self.cache_write_tokens or 0)
+            + (self.output_tokens or 0)
+            + (self.reasoning_tokens or 0)
+        )
+
+
+UNKNOWN = Usage()
+
+
+def from_openai(report: object) -> Usage:
+    """Usage as OpenAI-compatible servers report it, in `usage` of any of their APIs.
+
+    There, the cached tokens are among the prompt's and the reasoning tokens among the completion's;
+    here they are apart.
+    """
+    if not isinstance(report, Mapping):
+        return UNKNOWN
+    prompt = _count(report, "prompt_tokens", "input_tokens")
+    answer = _count(report, "completion_tokens", "output_tokens")
+    if prompt is None and answer is None:
+        return UNKNOWN
+    cached = _detail(report, ("prompt_tokens_details", "input_tokens_details"), "cached_tokens")
+    reasoning = _detail(report, ("completion_tokens_details", "output_tokens_details"), "reasoning_tokens")
+    return Usage(
+        input_tokens=None if prompt is None else max(0, prompt - cached),
+        cached_input_tokens=cached,
+        cache_write_tokens=0,
+        output_tokens=max(0, (answer or 0) - reasoning),
+        reasoning_tokens=reasoning,
+        source=UsageSource.UPSTREAM,
+    )
+
+
+def from_anthropic(report: object) -> Usage:
+    """Usage as Anthropic's Messages API reports it, whose input classes are disjoint already."""
+    if not isinstance(report, Mapping):
+        return UNKNOWN
+    fresh, answer = _count(report, "input_tokens"), _count(report, "output_tokens")
+    if fresh is None and answer is None:
+        return UNKNOWN
+    return Usage(
+        input_tokens=fresh,
+        cached_input_tokens=_count(report, "cache_read_input_tokens") or 0,
+        cache_write_tokens=_count(report, "cache_creation_input_tokens") or 0,
+        output_tokens=answer,
+        reasoning_tokens=0,
+        source=UsageSource.UPSTREAM,
+    )
+
+
+def estimated(input_chars: int, output_chars: int) -> Usage:
+    """What was probably used until a leg ended early."""
+    return Usage(
+        input_tokens=math.ceil(input_chars / CHARS_PER_TOKEN),
+        cached_input_tokens=0,
+        cache_write_tokens=0,
+        output_tokens=math.ceil(output_chars / CHARS_PER_TOKEN),
+        reasoning_tokens=0,
+        source=UsageSource.ESTIMATED,
+    )
+
+
+def _count(report: Mapping[str, Any], *keys: str) -> int | None:
+    for key in keys:
+        value = report.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
+
+
+def _detail(report: Mapping[str, Any], tables: tuple[str, ...], key: str) -> int:
+    for table in tables:
+        details = report.get(table)
+        if isinstance(details, Mapping):
+            return _count(details, key) or 0
+    return 0
