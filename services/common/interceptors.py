@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -46,6 +47,13 @@ def status_of(error: DomainError) -> status_pb2.Status:
     return status_pb2.Status(
         code=code_pb2.Code.Value(error.meaning.grpc_code), message=error.message, details=details
     )
+
+
+def untraced() -> tuple[tuple[str, str], ...]:
+    """Metadata that keeps a call out of the traces: for long streams and for batches of many requests,
+    which belong to no request's trace."""
+    trace_id, span_id = os.urandom(16).hex(), os.urandom(8).hex()
+    return (("traceparent", f"00-{trace_id}-{span_id}-00"),)
 
 
 class ServerInterceptor(aio.ServerInterceptor):

@@ -111,20 +111,42 @@ class Outbox:
             OutboxFullError: they do not fit. None was taken.
             sqlite3.OperationalError: the disk is full or gone. None was taken.
         """
-        rows = [(item_id, now_s, payload) for item_id, payload in items]
-        if self._waiting + len(rows) > self._max_rows:
-            raise OutboxFullError(f"{self._waiting} rows wait, the limit is {self._max_rows}")
-        before = self._db.total_changes
+        done = self.put_groups([items], now_s)[0]
+        if isinstance(done, OutboxFullError):
+            raise done
+        return done
+
+    def put_groups(
+        self, groups: Iterable[Iterable[tuple[bytes, bytes]]], now_s: int
+    ) -> list[Put | OutboxFullError]:
+        """Makes groups of (id, payload) pairs durable in one commit; a group is taken whole or not.
+
+        Returns:
+            For each group what became of it; OutboxFullError for one that does not fit.
+
+        Raises:
+            sqlite3.OperationalError: the disk is full or gone. None was taken.
+        """
+        done: list[Put | OutboxFullError] = []
+        waiting = self._waiting
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany("INSERT OR IGNORE INTO item (id, put_s, payload) VALUES (?, ?, ?)", rows)
+            for group in groups:
+                rows = [(item_id, now_s, payload) for item_id, payload in group]
+                if waiting + len(rows) > self._max_rows:
+                    done.append(OutboxFullError(f"{waiting} rows wait, the limit is {self._max_rows}"))
+                    continue
+                before = self._db.total_changes
+                self._db.executemany("INSERT OR IGNORE INTO item (id, put_s, payload) VALUES (?, ?, ?)", rows)
+                new = self._db.total_changes - before
+                waiting += new
+                done.append(Put(new=new, duplicate=len(rows) - new))
             self._db.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
-        new = self._db.total_changes - before
-        self._waiting += new
-        return Put(new=new, duplicate=len(rows) - new)
+        self._waiting = waiting
+        return done
 
     def next_batch(self, max_rows: int) -> Batch | None:
         """The oldest batch that has not been acknowledged; None if nothing waits.

@@ -11,7 +11,7 @@ from grpc import aio
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from homeward.common.v1 import workload_pb2
 
-from services.common.interceptors import UnaryClientInterceptor
+from services.common.interceptors import UnaryClientInterceptor, untraced
 from services.common.server import channel
 from services.common.words import Evidence, TaskType
 from services.router.core import wire
@@ -69,7 +69,7 @@ class ClassifierAdapter:
         while True:
             try:
                 request = classifier_pb2.WatchWorkloadsRequest(known_version=0)
-                async for update in stub.WatchWorkloads(request, wait_for_ready=True):
+                async for update in stub.WatchWorkloads(request, wait_for_ready=True, metadata=untraced()):
                     self.table = _table(update)
                     self.has_table.set()
                     log.info("%d workloads are registered", len(self.table.task_types))

@@ -18,6 +18,7 @@ import grpc
 from homeward.common.v1 import leg_pb2, usage_pb2, workload_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
+from services.common.interceptors import untraced
 from services.common.outbox import Outbox, OutboxFullError
 from services.common.server import MAX_MESSAGE_BYTES
 from services.router.core.leg import Leg
@@ -131,7 +132,7 @@ class LegQueue:
             request = ledger_pb2.RecordRequest(
                 legs=[leg_pb2.Leg.FromString(payload) for payload in batch.payloads]
             )
-            stub.Record(request, timeout=RECORD_TIMEOUT_S)
+            stub.Record(request, timeout=RECORD_TIMEOUT_S, metadata=untraced())
             self._outbox.acknowledge(batch.number, int(time.time()))
         except (grpc.RpcError, sqlite3.OperationalError) as error:
             self._retry_at = time.monotonic() + RETRY_S

@@ -14,6 +14,7 @@ from grpc import aio
 from homeward.common.v1 import policy_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
+from services.common.interceptors import untraced
 from services.common.server import channel
 from services.common.words import Stage, Target
 from services.router.core.policy import Policy, WorkloadPolicy
@@ -51,7 +52,7 @@ class PolicyAdapter:
             try:
                 # 0, not the version at hand: a journal that was replaced may count anew.
                 request = ledger_pb2.WatchPolicyRequest(known_version=0)
-                async for update in stub.WatchPolicy(request, wait_for_ready=True):
+                async for update in stub.WatchPolicy(request, wait_for_ready=True, metadata=untraced()):
                     self.policy = from_proto(update.policy)
                     self.confirmed_at_s = time.monotonic()
                     self._save(update.policy)

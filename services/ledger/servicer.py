@@ -1,0 +1,209 @@
+"""homeward.ledger.v1.LedgerService: protos ↔ core."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, TypeAlias
+
+from google.protobuf import json_format
+from grpc import aio
+from homeward.common.v1 import leg_pb2, policy_pb2
+from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+
+from services.common.board import Board
+from services.common.errors import DomainError, Reason
+from services.common.telemetry import attributes as names
+from services.common.words import Stage, Target
+from services.ledger.adapters.journal import Decision, Journal
+from services.ledger.adapters.spool import Spool
+from services.ledger.core.policy import Change, Policy, Row
+
+Context: TypeAlias = aio.ServicerContext[Any, Any]
+
+MAX_LEGS = 10_000
+"""Legs in one call, as the contract says."""
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+
+class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
+    """Serves the book."""
+
+    def __init__(self, spool: Spool, journal: Journal) -> None:
+        self._spool = spool
+        self._journal = journal
+        self.board = Board(journal.policy, journal.policy.version)
+        self._tracer = trace.get_tracer("homeward.ledger")
+
+    async def Record(self, request: ledger_pb2.RecordRequest, context: Context) -> ledger_pb2.RecordResponse:
+        """Books legs."""
+        if len(request.legs) > MAX_LEGS:
+            raise _invalid("legs", f"at most {MAX_LEGS}", str(len(request.legs)))
+        for index, leg in enumerate(request.legs):
+            _check(leg, index)
+        spans = [span for leg in request.legs if (span := self._start_span(leg)) is not None]
+        try:
+            done = await self._spool.put(request.legs)
+        except DomainError as error:
+            for span in spans:
+                span.set_status(StatusCode.ERROR, error.message)
+            raise
+        finally:
+            for span in spans:
+                span.end()
+        return ledger_pb2.RecordResponse(booked_count=done.new, duplicate_count=done.duplicate)
+
+    async def WatchPolicy(
+        self, request: ledger_pb2.WatchPolicyRequest, context: Context
+    ) -> AsyncIterator[ledger_pb2.WatchPolicyResponse]:
+        """Sends the policy now and after each change."""
+        async for policy in self.board.watch(request.known_version):
+            yield ledger_pb2.WatchPolicyResponse(policy=_policy(policy))
+
+    async def Decide(self, request: ledger_pb2.DecideRequest, context: Context) -> ledger_pb2.DecideResponse:
+        """Appends a decision."""
+        if len(request.request_id) != 16:
+            raise _invalid("request_id", "16 bytes", f"{len(request.request_id)} bytes")
+        for field in ("actor", "reason"):
+            if not getattr(request, field):
+                raise _invalid(field, "some text", "nothing")
+        after = _core_row(request.after)
+
+        def change(policy: Policy) -> Change:
+            return Change(after.workload, policy.rows.get(after.workload), after, request.reason)
+
+        decision = await asyncio.to_thread(
+            self._journal.decide,
+            change,
+            request_id=request.request_id,
+            expected_version=request.expected_policy_version,
+            actor=request.actor,
+            evidence=json_format.MessageToDict(request.evidence),
+            now_unix_us=time.time_ns() // 1000,
+        )
+        self.board.post(self._journal.policy, self._journal.policy.version)
+        return ledger_pb2.DecideResponse(decision=_decision(decision))
+
+    async def ListDecisions(
+        self, request: ledger_pb2.ListDecisionsRequest, context: Context
+    ) -> ledger_pb2.ListDecisionsResponse:
+        """Reads the journal."""
+        size = min(request.page_size or DEFAULT_PAGE, MAX_PAGE)
+        if request.page_token and not request.page_token.isdecimal():
+            raise _invalid("page_token", "a next_page_token", request.page_token[:20])
+        before = int(request.page_token) if request.page_token else None
+        found = await asyncio.to_thread(self._journal.decisions, request.workload, before, size)
+        token = str(found[-1].decision_id) if len(found) == size else ""
+        return ledger_pb2.ListDecisionsResponse(decisions=map(_decision, found), next_page_token=token)
+
+    async def Reserve(
+        self, request: ledger_pb2.ReserveRequest, context: Context
+    ) -> ledger_pb2.ReserveResponse:
+        """Not yet: there are no budgets to reserve from."""
+        raise _not_available("Reserve")
+
+    async def Settle(self, request: ledger_pb2.SettleRequest, context: Context) -> ledger_pb2.SettleResponse:
+        """Not yet."""
+        raise _not_available("Settle")
+
+    def _start_span(self, leg: leg_pb2.Leg) -> Span | None:
+        if not leg.trace_sampled:
+            return None
+        parent = SpanContext(
+            trace_id=int.from_bytes(leg.trace_id, "big"),
+            span_id=int.from_bytes(leg.span_id, "big"),
+            is_remote=True,
+            trace_flags=TraceFlags(TraceFlags.SAMPLED),
+        )
+        return self._tracer.start_span(
+            "book leg",
+            context=trace.set_span_in_context(NonRecordingSpan(parent)),
+            kind=SpanKind.CONSUMER,
+            attributes={names.LEG_ID: leg.leg_id.hex(), names.WORKLOAD: leg.workload},
+        )
+
+
+def _check(leg: leg_pb2.Leg, index: int) -> None:
+    for field, size in (("leg_id", 16), ("request_id", 16), ("trace_id", 16), ("span_id", 8)):
+        if len(getattr(leg, field)) != size:
+            raise _invalid(f"legs[{index}].{field}", f"{size} bytes", f"{len(getattr(leg, field))} bytes")
+    for field in ("purpose", "target", "outcome"):
+        if not getattr(leg, field):
+            raise _invalid(f"legs[{index}].{field}", "a value", "nothing")
+    if not leg.start_time.seconds:
+        raise _invalid(f"legs[{index}].start_time", "a time", "nothing")
+
+
+def _core_row(row: policy_pb2.WorkloadPolicy) -> Row:
+    if not row.workload:
+        raise _invalid("after.workload", "the name of a workload", "nothing")
+    if not row.stage:
+        raise _invalid("after.stage", "a stage", "nothing")
+    if not row.allowed_targets:
+        raise _invalid("after.allowed_targets", "at least one target", "none")
+    if row.sovereign_share_ppm > 1_000_000:
+        raise _invalid("after.sovereign_share_ppm", "0 to 1000000", str(row.sovereign_share_ppm))
+    return Row(
+        workload=row.workload,
+        stage=Stage(row.stage),
+        sovereign_share_ppm=row.sovereign_share_ppm,
+        allowed_targets=tuple(Target(item) for item in row.allowed_targets),
+        allowed_regions=tuple(row.allowed_regions),
+        fallback_allowed=row.fallback_allowed,
+    )
+
+
+def _proto_row(row: Row | None) -> policy_pb2.WorkloadPolicy | None:
+    if row is None:
+        return None
+    return policy_pb2.WorkloadPolicy(
+        workload=row.workload,
+        stage=policy_pb2.Stage.ValueType(row.stage),
+        sovereign_share_ppm=row.sovereign_share_ppm,
+        allowed_targets=[leg_pb2.Target.ValueType(item) for item in row.allowed_targets],
+        allowed_regions=row.allowed_regions,
+        fallback_allowed=row.fallback_allowed,
+    )
+
+
+def _policy(policy: Policy) -> policy_pb2.Policy:
+    rows: Iterable[Row] = (policy.rows[name] for name in sorted(policy.rows))
+    return policy_pb2.Policy(
+        version=policy.version, workloads=[row for item in rows if (row := _proto_row(item))]
+    )
+
+
+def _decision(decision: Decision) -> ledger_pb2.Decision:
+    message = ledger_pb2.Decision(
+        decision_id=decision.decision_id,
+        actor=decision.actor,
+        reason=decision.change.reason,
+        workload=decision.change.workload,
+        before=_proto_row(decision.change.before),
+        after=_proto_row(decision.change.after),
+        policy_version=decision.policy_version,
+        entry_sha256=decision.entry_sha256,
+    )
+    message.decide_time.FromMicroseconds(decision.decide_unix_us)
+    message.evidence.update(decision.evidence)
+    return message
+
+
+def _invalid(field: str, expected: str, got: str) -> DomainError:
+    return DomainError(
+        Reason.INVALID_REQUEST,
+        f"`{field}` must be {expected}, not {got}",
+        field=field,
+        expected=expected,
+        got=got,
+    )
+
+
+def _not_available(method: str) -> DomainError:
+    return DomainError(
+        Reason.NOT_AVAILABLE, f"{method} is in the contract but not in this version", method=method
+    )
