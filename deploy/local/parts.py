@@ -6,7 +6,7 @@ import os
 import sys
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -37,6 +37,10 @@ class Part:
     """(HOST:PORT, the setting that changes it) pairs."""
     stop_timeout_s: float = 30.0
     """How long it may take to stop before it is killed."""
+
+    def pinned(self, cpus: str | None) -> Part:
+        """The same part on the CPUs of a taskset list, or on all for None."""
+        return self if cpus is None else replace(self, command=["taskset", "-c", cpus, *self.command])
 
 
 def build(
@@ -123,18 +127,24 @@ def build(
                 ),
             )
         )
-    router = config.router
-    parts.append(
-        Part(
-            name="router",
-            command=guarded("services.router", str(settings_file)),
-            environment=environment,
-            probe=_both(_http_probe(f"http://{router.http}/healthz", {}), _grpc_probe(router.grpc)),
-            where=f"http://{router.http}/v1 and grpc {router.grpc}",
-            listens=((router.http, "HOMEWARD_ROUTER__HTTP"), (router.grpc, "HOMEWARD_ROUTER__GRPC")),
-        )
-    )
+    parts += [_router(config, settings_file, environment, index) for index in range(config.router.processes)]
     return parts
+
+
+def _router(config: LocalConfig, settings_file: Path, environment: Mapping[str, str], index: int) -> Part:
+    router = config.router
+    first = index == 0
+    return Part(
+        name="router" if first else f"router-{index}",
+        command=guarded("services.router", str(settings_file)),
+        environment={**environment, "HOMEWARD_ROUTER__INDEX": str(index)},
+        probe=_both(_http_probe(f"http://{router.http}/healthz", {}), _grpc_probe(router.grpc)),
+        where=f"http://{router.http}/v1 and grpc {router.grpc}",
+        # The others share the first one's ports.
+        listens=((router.http, "HOMEWARD_ROUTER__HTTP"), (router.grpc, "HOMEWARD_ROUTER__GRPC"))
+        if first
+        else (),
+    )
 
 
 def service_environment(secrets: Secrets, clickhouse_url: str, *, own: bool) -> dict[str, str]:

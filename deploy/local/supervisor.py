@@ -83,6 +83,10 @@ class Supervisor:
                 await process.wait()
                 self._say(f"  {part.name} did not stop within {part.stop_timeout_s:g} s and was killed")
 
+    def pids(self) -> dict[str, int]:
+        """The process of each running part."""
+        return {name: process.pid for name, process in self._running.items()}
+
     async def _revive(self, name: str) -> None:
         part = next(part for part in self._parts if part.name == name)
         cause = describe_exit(self._running.pop(name).returncode)

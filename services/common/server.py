@@ -24,6 +24,10 @@ MAX_MESSAGE_BYTES = 34 * 1024 * 1024
 DRAIN_S = 10.0
 """How long calls in flight may take to end after SIGTERM."""
 
+SWITCH_S = 0.0005
+"""How long a thread that works for later (spans, the book) may hold the interpreter while the event loop
+waits for it. Python's default of 5 ms is what an application would wait."""
+
 EXIT_SETTINGS = 64
 """Exit code of a service whose settings are wrong."""
 EXIT_ADDRESS = 65
@@ -37,15 +41,16 @@ class AddressTakenError(Exception):
 class Server:
     """A gRPC server with health, reflection and the interceptors."""
 
-    def __init__(self, *service_names: str) -> None:
-        """Makes the server; `service_names` are the full names of what it will serve."""
+    def __init__(self, *service_names: str, shared: bool = False) -> None:
+        """Makes the server; `service_names` are the full names of what it will serve. With `shared` it
+        may listen beside other processes on the same port."""
         self.grpc = aio.server(
             interceptors=[ServerInterceptor()],
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                # A second process on the port would silently take half of the calls.
-                ("grpc.so_reuseport", 0),
+                # Unasked, a second process on the port would silently take half of the calls.
+                ("grpc.so_reuseport", int(shared)),
             ],
         )
         self._names = service_names
@@ -108,6 +113,7 @@ async def until_stopped() -> None:
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Runs a service's main on uvloop; wrong settings and taken ports are one line and an exit code."""
+    sys.setswitchinterval(SWITCH_S)
     try:
         uvloop.run(main())
     except SettingsError as error:

@@ -25,8 +25,8 @@ class Ledger(Section):
     state_dir: Path = Path(".homeward/ledger")
     """Folder for the journal and the spool."""
     spool_rows: int = Field(default=5_000_000, ge=1000)
-    """Legs that may wait for ClickHouse: about 1.5 GB, and an hour at 1,400 a second. Then `Record`
-    refuses, and routers keep their legs."""
+    """Legs that may wait for ClickHouse: an hour at 1,400 a second. Then `Record` refuses, and routers keep
+    their legs."""
     remember_s: int = Field(default=7 * 24 * 3600, ge=60)
     """For how long a leg that comes again is known as booked: longer than a router may be away."""
 

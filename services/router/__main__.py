@@ -40,17 +40,18 @@ async def main() -> None:
     start_logging("router", config.telemetry)
     tracing = start_tracing("router", config.telemetry, config.clickhouse)
     settings, limits = config.router, config.limits
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    folder = settings.state_dir / str(settings.index)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         legs = LegQueue(
-            settings.state_dir,
+            folder,
             settings.ledger,
             max_in_memory=limits.legs_in_memory,
             max_on_disk=limits.legs_on_disk,
         )
     except sqlite3.OperationalError as error:
-        raise SettingsError(f"router.state_dir: {settings.state_dir}: {error}") from None
-    policy = PolicyAdapter(settings.ledger, settings.state_dir / "policy.binpb")
+        raise SettingsError(f"router.state_dir: {folder}: {error}") from None
+    policy = PolicyAdapter(settings.ledger, folder / "policy.binpb")
     classifier = ClassifierAdapter(settings.classifier, settings.naming_budget_ms / 1000)
     upstreams = CloudAdapter(config.timeouts, config.credentials(os.environ))
     keys = KeyRing(config.api_keys())
@@ -58,7 +59,8 @@ async def main() -> None:
     dispatcher = Dispatcher(config.catalog(), limiter, policy, classifier, upstreams, legs)
     door = Door(dispatcher, keys, limiter, limits, answer_as_asked=settings.model_in_answer == "asked")
     http = HttpServer(door, limits)
-    grpc = Server(router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name)
+    shared = settings.processes > 1
+    grpc = Server(router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name, shared=shared)
     router_pb2_grpc.add_RouterServiceServicer_to_server(RouterServicer(dispatcher, keys, limiter), grpc.grpc)
     try:
         warm = asyncio.gather(policy.has_policy.wait(), classifier.has_table.wait())
@@ -66,7 +68,7 @@ async def main() -> None:
     except TimeoutError:
         log.warning("no policy or table yet; unnamed requests go to the cloud until they come")
     try:
-        await http.start(settings.http, shared=settings.processes > 1)
+        await http.start(settings.http, shared=shared)
         await grpc.start(settings.grpc)
         log.info("listening", extra={"http": settings.http, "grpc": settings.grpc})
         await until_stopped()

@@ -43,7 +43,10 @@ class Router(Section):
     state_dir: Path = Path(".homeward/router")
     """Folder for the queue of legs and the last policy."""
     processes: int = Field(default=1, ge=1, le=64)
-    """Router processes that share the keys' limits; each admits its part of them."""
+    """Router processes that share the two ports (SO_REUSEPORT) and the keys' limits, of which each admits
+    its part. `make run` starts them all."""
+    index: int = Field(default=0, ge=0, lt=64)
+    """Which of the processes this one is; each has a folder of its own in `state_dir`."""
     model_in_answer: Literal["asked", "served"] = "asked"
     """The `model` that an application sees in an answer: what it asked for, or what served it. Headers,
     traces and the book always tell what served."""
@@ -65,14 +68,13 @@ class Limits(Section):
     keepalive_s: float = Field(default=75, gt=0)
     """How long an idle connection is kept."""
     concurrent_requests: int = Field(default=1024, ge=1)
-    """Requests in flight in one router process; more are refused with 503 and Retry-After. A request
-    costs about 60 KB while it waits for its model."""
+    """Requests in flight in one router process; more are refused with 503 and Retry-After."""
     connections: int = Field(default=4096, ge=1)
     """Open connections to one router process."""
     legs_in_memory: int = Field(default=20_000, ge=1)
     """Finished legs that may wait for the disk. More are lost and counted as shed."""
     legs_on_disk: int = Field(default=2_000_000, ge=1)
-    """Legs that may wait on disk for the ledger: about 600 MB, and an hour at 500 requests a second."""
+    """Legs that may wait on disk for the ledger: an hour at 500 requests a second."""
 
 
 class Timeouts(Section):

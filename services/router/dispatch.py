@@ -144,9 +144,14 @@ class Dispatcher:
         policy = self._policy.policy
         row = policy.row(name.workload)
         routes = self._routes(ask, name, row)
-        ask.span.set_attribute(names.WORKLOAD, name.workload)
-        ask.span.set_attribute(names.EVIDENCE, label(name.evidence))
-        ask.span.set_attribute(names.POLICY_VERSION, policy.version)
+        ask.span.set_attributes(
+            {
+                names.KEY_NAME: ask.key.name,
+                names.WORKLOAD: name.workload,
+                names.EVIDENCE: label(name.evidence),
+                names.POLICY_VERSION: policy.version,
+            }
+        )
         request_id = uuid7(time.time_ns())
         failure: DomainError | None = None
         for position, route in enumerate(routes):

@@ -14,7 +14,6 @@ from homeward.router.v1 import router_pb2, router_pb2_grpc
 from opentelemetry import trace
 
 from services.common.errors import DomainError, Reason
-from services.common.telemetry import attributes as names
 from services.common.words import Purpose, Target
 from services.router.adapters.leg_queue import usage_to_proto
 from services.router.chat_proto import to_choices, to_deltas, to_request
@@ -85,7 +84,6 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> Opened:
         key = self._authenticate(context)
         span = trace.get_current_span()
-        span.set_attribute(names.KEY_NAME, key.name)
         self._limiter.admit(key, time.monotonic())
         purpose = Purpose(routing.purpose or Purpose.PRODUCTION)
         if purpose is not Purpose.PRODUCTION and EXPERIMENTS not in key.scopes:

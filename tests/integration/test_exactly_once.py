@@ -32,7 +32,7 @@ async def ask(stack: Stack, count: int) -> set[str]:
 
 async def in_the_router_queue(stack: Stack, count: int) -> None:
     """Waits until the router's queue on disk has taken that many legs, ever."""
-    file = stack.folder / "router" / "legs.sqlite"
+    file = stack.folder / "router" / "0" / "legs.sqlite"
 
     async def taken() -> bool:
         with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as db:

@@ -92,7 +92,7 @@ class Stack:
     def __init__(self, folder: Path, extra_settings: str = "", **environment: str) -> None:
         """`extra_settings` is TOML that is added to the settings; `environment` is added to the parts'."""
         self.folder = folder
-        self.ports = _free_ports()
+        self.ports = free_ports()
         self.settings_file = folder / "homeward.toml"
         self.settings_file.write_text(SETTINGS.format(folder=folder, **self.ports) + extra_settings)
         self._environment = environment
@@ -231,7 +231,8 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
         await asyncio.sleep(0.02)
 
 
-def _free_ports() -> dict[str, int]:
+def free_ports() -> dict[str, int]:
+    """A free port for each address of the stack."""
     names = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse", "cloud")
     sockets = {name: socket.socket() for name in names}
     for held in sockets.values():

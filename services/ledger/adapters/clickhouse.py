@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ CREATE TABLE IF NOT EXISTS homeward.schema_migrations
 ENGINE = MergeTree ORDER BY number
 """
 
+_EVIDENCE, _TASK_TYPE, _PURPOSE, _TARGET, _OUTCOME, _SOURCE = (
+    {item.value: label(item) for item in words}
+    for words in (Evidence, TaskType, Purpose, Target, Outcome, UsageSource)
+)
+
 _COLUMNS: tuple[tuple[str, Callable[[leg_pb2.Leg], Any]], ...] = (
     ("leg_id", lambda leg: uuid.UUID(bytes=leg.leg_id)),
     ("request_id", lambda leg: uuid.UUID(bytes=leg.request_id)),
@@ -43,11 +48,11 @@ _COLUMNS: tuple[tuple[str, Callable[[leg_pb2.Leg], Any]], ...] = (
     ("span_id", lambda leg: leg.span_id.hex()),
     ("start_time", lambda leg: leg.start_time.ToMicroseconds()),
     ("workload", lambda leg: leg.workload),
-    ("evidence", lambda leg: _word(Evidence, leg.evidence)),
-    ("task_type", lambda leg: _word(TaskType, leg.task_type)),
+    ("evidence", lambda leg: _word(_EVIDENCE, leg.evidence)),
+    ("task_type", lambda leg: _word(_TASK_TYPE, leg.task_type)),
     ("key_name", lambda leg: leg.key_name),
-    ("purpose", lambda leg: _word(Purpose, leg.purpose)),
-    ("target", lambda leg: _word(Target, leg.target)),
+    ("purpose", lambda leg: _word(_PURPOSE, leg.purpose)),
+    ("target", lambda leg: _word(_TARGET, leg.target)),
     ("upstream", lambda leg: leg.upstream),
     ("provider", lambda leg: leg.provider),
     ("region", lambda leg: leg.region),
@@ -60,10 +65,10 @@ _COLUMNS: tuple[tuple[str, Callable[[leg_pb2.Leg], Any]], ...] = (
     ("cache_write_tokens", lambda leg: _optional(leg.usage, "cache_write_tokens")),
     ("output_tokens", lambda leg: _optional(leg.usage, "output_tokens")),
     ("reasoning_tokens", lambda leg: _optional(leg.usage, "reasoning_tokens")),
-    ("usage_source", lambda leg: _word(UsageSource, leg.usage.source)),
+    ("usage_source", lambda leg: _word(_SOURCE, leg.usage.source)),
     ("latency_us", lambda leg: leg.latency_us),
     ("ttft_us", lambda leg: _optional(leg, "ttft_us")),
-    ("outcome", lambda leg: _word(Outcome, leg.outcome)),
+    ("outcome", lambda leg: _word(_OUTCOME, leg.outcome)),
     ("http_status", lambda leg: leg.http_status),
     ("error_reason", lambda leg: leg.error_reason),
     ("attempts", lambda leg: leg.attempts),
@@ -156,9 +161,9 @@ def insert_legs(client: Client, legs: Sequence[leg_pb2.Leg], prices: Sequence[Pr
     )
 
 
-def _word(words: Any, number: int) -> str:
+def _word(words: Mapping[int, str], number: int) -> str:
     # A number from a newer router must not stop the book.
-    return label(words(number)) if number in words else ""
+    return words.get(number, "")
 
 
 def _optional(message: Any, field: str) -> int | None:

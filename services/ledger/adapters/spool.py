@@ -205,6 +205,10 @@ class Spool:
             self._client = None
             self._note_away(error)
             return False
+        # A defect must not end the thread unseen: everything behind this batch would wait for good.
+        except Exception:
+            log.exception("a batch can't be sent; it waits")
+            return False
         if self._away:
             self._away = False
             log.info("ClickHouse takes legs again; %d wait", self._outbox.waiting)

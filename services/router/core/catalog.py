@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from services.common.errors import DomainError, Reason
 from services.common.words import Target
@@ -17,6 +18,9 @@ COMPLETIONS = "completions"
 EMBEDDINGS = "embeddings"
 RESPONSES = "responses"
 MESSAGES = "messages"
+
+KEPT_NAMES = 4096
+"""Model names whose routes are kept: more than anybody has, and a bound for those who make names up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Catalog:
     ) -> None:
         """`models` gives (upstream name, model name there) pairs for each model with a setting."""
         by_name = {upstream.name: upstream for upstream in upstreams}
+        self._resolve = lru_cache(KEPT_NAMES)(self._match)
         self._upstreams = upstreams
         self._models = {
             name: tuple(Route(by_name[upstream], model) for upstream, model in routes)
@@ -73,13 +78,7 @@ class Catalog:
         Raises:
             DomainError: MODEL_NOT_FOUND.
         """
-        routes = self._models.get(model)
-        if routes is None:
-            routes = tuple(
-                Route(upstream, model)
-                for upstream in self._upstreams
-                if any(fnmatch.fnmatchcase(model, pattern) for pattern in upstream.models)
-            )
+        routes = self._models.get(model) or self._resolve(model)
         if not routes:
             raise DomainError(
                 Reason.MODEL_NOT_FOUND,
@@ -88,6 +87,13 @@ class Catalog:
                 known=", ".join(name for name, _ in self.listed()[:10]),
             )
         return routes
+
+    def _match(self, model: str) -> tuple[Route, ...]:
+        return tuple(
+            Route(upstream, model)
+            for upstream in self._upstreams
+            if any(fnmatch.fnmatchcase(model, pattern) for pattern in upstream.models)
+        )
 
     def listed(self) -> list[tuple[str, frozenset[str]]]:
         """Names that can be listed (patterns can't) with the calls they offer, sorted."""

@@ -141,7 +141,6 @@ class Door:
 
     async def _serve(self, request: web.BaseRequest, api: str, span: Span) -> web.StreamResponse:
         key = self._authenticate(request)
-        span.set_attribute(names.KEY_NAME, key.name)
         if self._in_flight > self._limits.concurrent_requests:
             raise DomainError(
                 Reason.OVERLOADED,

@@ -1,0 +1,156 @@
+"""`make run`: what it says, what it starts, how it stops, and what it does when something is in the way."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Run
+from tests.support.stack import ROOT, free_ports
+
+GIB = 2**30
+
+
+def query(run: Run, sql: str) -> str:
+    """The answer of ClickHouse to the analysts' user."""
+    here = run.endpoints()
+    request = urllib.request.Request(
+        here["clickhouse_url"],
+        data=sql.encode(),
+        headers={
+            "X-ClickHouse-User": here["clickhouse_user"],
+            "X-ClickHouse-Key": here["clickhouse_password"],
+        },
+    )
+    with urllib.request.urlopen(request) as response:
+        return str(response.read().decode().rstrip("\n"))
+
+
+def test_it_tells_where_everything_is_to_people_and_to_programs(run: Run) -> None:
+    here = run.endpoints()
+    assert set(here) == {
+        "openai_base_url",
+        "api_key",
+        "grpc",
+        "traces_url",
+        "clickhouse_url",
+        "clickhouse_user",
+        "clickhouse_password",
+    }
+    for value in here.values():
+        assert value in run.output
+    assert "a stand-in" in run.output
+
+
+def test_the_printed_curl_line_answers(run: Run) -> None:
+    line = next(line for line in run.output.splitlines() if line.strip().startswith("curl "))
+    done = subprocess.run(["bash", "-c", f"{line} -sS"], capture_output=True, text=True, check=True)
+    assert '"choices"' in done.stdout
+
+
+@pytest.mark.parametrize("example", ["openai_chat", "anthropic_messages", "grpc_chat"])
+def test_the_examples_answer(run: Run, example: str, tmp_path: Path) -> None:
+    (tmp_path / ".homeward").symlink_to(run.folder)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / f"{example}.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ledger" in done.stdout
+
+
+def test_the_sample_conversations_are_named_priced_and_booked(run: Run) -> None:
+    rows = query(
+        run,
+        "SELECT workload, count(), countIf(cost_nanos IS NULL) FROM homeward.legs"
+        " WHERE trace_id IN (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour')"
+        " GROUP BY workload ORDER BY workload",
+    )
+    assert rows == "\t5\t0\nbank-intent\t5\t0\nmeeting-minutes\t2\t0"
+
+
+def test_one_trace_crosses_every_service(run: Run) -> None:
+    services = query(
+        run,
+        "SELECT arrayStringConcat(arraySort(groupUniqArray(ServiceName)), ' ') FROM otel.otel_traces"
+        " WHERE TraceId = (SELECT trace_id FROM homeward.legs WHERE evidence = 'abstained'"
+        " AND trace_id IN (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour') LIMIT 1)",
+    )
+    assert services == "classifier ledger router stand-in-cloud tour"
+
+
+def test_the_analysts_user_can_only_read(run: Run) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        query(run, "TRUNCATE TABLE homeward.legs")
+    assert "ACCESS_DENIED" in refused.value.read().decode()
+
+
+def test_the_whole_stack_stays_below_two_gib(run: Run) -> None:
+    assert run.rss_bytes() < 2 * GIB
+
+
+def test_a_second_run_in_the_same_folder_is_refused_in_one_line(run: Run) -> None:
+    other = Run(run.folder, free_ports())
+    other.start()
+    assert other.exit_code() == 1
+    assert "another `make run`" in other.output
+    assert len(other.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_parts_and_the_next_run_goes_on(stopped_run: Run, number: int) -> None:
+    run = stopped_run.start()
+    key, before = run.endpoints()["api_key"], int(query(run, "SELECT count() FROM homeward.legs"))
+    parts = run.children()
+    assert len(parts) == 6
+    assert run.stop(number) == 0
+    assert not any(psutil.pid_exists(process.pid) for process in parts.values())
+    assert not (run.folder / "endpoints.json").exists()
+
+    run.start(HOMEWARD_LOCAL__TOUR="false")
+    assert run.endpoints()["api_key"] == key
+    assert int(query(run, "SELECT count() FROM homeward.legs")) == before
+
+
+def test_a_killed_supervisor_leaves_no_process(stopped_run: Run) -> None:
+    run = stopped_run.start(HOMEWARD_LOCAL__TOUR="false")
+    parts = run.children()
+    run.stop(signal.SIGKILL)
+    gone, alive = psutil.wait_procs(list(parts.values()), timeout=30)
+    assert len(gone) == 6
+    assert not alive
+
+
+def test_a_part_that_dies_is_restarted_and_said(stopped_run: Run) -> None:
+    run = stopped_run.start(HOMEWARD_LOCAL__TOUR="false")
+    run.children()["services.ledger"].kill()
+    run.wait_for("ledger is back")
+    assert "ledger died (killed by SIGKILL): restarting it" in run.output
+
+
+def test_a_port_that_is_taken_is_one_clear_line(stopped_run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        stopped_run.start(HOMEWARD_CLASSIFIER__GRPC=f"127.0.0.1:{port}")
+        assert stopped_run.exit_code() == 1
+    assert f"port {port} is taken, and classifier needs it" in stopped_run.output
+    assert "HOMEWARD_CLASSIFIER__GRPC" in stopped_run.output
+
+
+def test_a_mistake_in_the_settings_is_said_before_anything_starts(stopped_run: Run) -> None:
+    stopped_run.start(HOMEWARD_LIMITS__BODY_BYTES="many")
+    assert stopped_run.exit_code() == 1
+    assert stopped_run.output.startswith("homeward.toml: limits.body_bytes: ")

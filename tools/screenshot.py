@@ -1,0 +1,116 @@
+"""Opens a trace in headless Chromium and takes its picture: `make screenshot`, while `make run` is up."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import ConsoleMessage, Locator, Page, Response, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+PICTURE = Path("docs/images/trace.png")
+TIMEOUT_MS = 30_000
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ROWS = (
+    ("router", "POST /v1/chat/completions"),
+    ("router", "homeward.classifier.v1.ClassifierService/Classify"),
+    ("classifier", "homeward.classifier.v1.ClassifierService/Classify"),
+    ("router", "chat stand-in-mini"),
+    ("stand-in-cloud", "stand-in generate"),
+    ("ledger", "book leg"),
+)
+"""(service, span) pairs that the waterfall of a request that nobody named must show."""
+_HARMLESS = ("/__ENV.js", "favicon")
+"""What ClickStack asks for and this server does not have."""
+
+
+def open_trace(url: str, picture: Path) -> list[str]:
+    """Opens a trace's page, waits for its waterfall, and saves a picture.
+
+    Returns:
+        What went wrong in the page: failed requests, requests elsewhere, error messages.
+
+    Raises:
+        playwright.sync_api.TimeoutError: the waterfall does not show every row of ROWS.
+    """
+    problems: list[str] = []
+    origin = "{0.scheme}://{0.netloc}".format(urllib.parse.urlsplit(url))
+
+    def on_response(response: Response) -> None:
+        known = any(part in response.url for part in _HARMLESS)
+        if response.status >= 400 and not known:
+            problems.append(f"{response.status} {response.url[:200]}")
+        if not response.url.startswith((origin, "data:", "blob:")):
+            problems.append(f"a request elsewhere: {response.url[:120]}")
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error" and "404" not in message.text:
+            problems.append(f"console: {message.text[:300]}")
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.set_default_timeout(TIMEOUT_MS)
+        page.on("response", on_response)
+        page.on("console", on_console)
+        try:
+            page.goto(url)
+            for service, name in ROWS:
+                _row(page, service, name).wait_for(state="visible")
+            _row(page, "router", "chat stand-in-mini").click()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_text("gen_ai.request.model").first.wait_for(state="visible")
+            problems += page.locator(".mantine-Notification-root").all_inner_texts()
+        finally:
+            page.screenshot(path=picture)
+            browser.close()
+    return problems
+
+
+def _row(page: Page, service: str, name: str) -> Locator:
+    # The waterfall's label is `service | name`; the bars repeat the name alone.
+    label = re.compile(rf"^\s*{re.escape(service)}\s*\|\s*{re.escape(name)}\s*$")
+    return page.get_by_role("dialog").get_by_text(label).first
+
+
+def _latest_unnamed(here: dict[str, str]) -> str:
+    query = (
+        "SELECT trace_id FROM homeward.legs WHERE evidence = 'abstained' AND trace_id IN"
+        " (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour') ORDER BY start_time DESC LIMIT 1"
+    )
+    headers = {"X-ClickHouse-User": here["clickhouse_user"], "X-ClickHouse-Key": here["clickhouse_password"]}
+    request = urllib.request.Request(here["clickhouse_url"], data=query.encode(), headers=headers)
+    with urllib.request.urlopen(request) as response:
+        return str(response.read().decode().strip())
+
+
+def main() -> int:
+    """Takes the README's picture."""
+    if not CHROMIUM.exists():
+        print("chromium is missing: apt-get install chromium")
+        return 1
+    try:
+        here = json.loads(Path(".homeward/endpoints.json").read_text())
+    except FileNotFoundError:
+        print("nothing runs here: start `make run` first")
+        return 1
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    problems = open_trace(f"{here['traces_url']}#{_latest_unnamed(here)}", PICTURE)
+    print("\n".join([*problems, f"wrote {PICTURE}"]))
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
