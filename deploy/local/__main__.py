@@ -124,11 +124,12 @@ async def _tour(config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, s
             password=environment.get("HOMEWARD_CLICKHOUSE__PASSWORD", config.clickhouse.password),
         ),
     )
+    url, model = endpoints["openai_base_url"], config.local.tour_model
     told: list[tour.Told] = []
     try:
         for row in rows:
             try:
-                told.append(await tour.send(endpoints["openai_base_url"], secrets.api_key, row))
+                told.append(await tour.send(url, secrets.api_key, model, row))
             except aiohttp.ClientError as error:
                 say(f"  {row['id']}: not answered: {error}")
     finally:

@@ -22,6 +22,8 @@ class Local(Section):
     """Folder for everything that outlives a run."""
     tour: bool = True
     """Whether to send the sample conversations after the start."""
+    tour_model: str = "gpt-4o-mini"
+    """The model that they ask for."""
 
 
 class LocalConfig(Section):

@@ -16,7 +16,6 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 SAMPLE = Path("data/conversations/sample.jsonl")
-MODEL = "gpt-4o-mini"
 MAX_TOKENS = 120
 BOOK_TIMEOUT_S = 20.0
 """How long the legs may take to reach ClickHouse."""
@@ -52,7 +51,7 @@ def conversations(file: Path = SAMPLE) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-async def send(base_url: str, api_key: str, row: dict[str, Any]) -> Told:
+async def send(base_url: str, api_key: str, model: str, row: dict[str, Any]) -> Told:
     """Asks one conversation as an application would, under a span of its own.
 
     Raises:
@@ -60,7 +59,7 @@ async def send(base_url: str, api_key: str, row: dict[str, Any]) -> Told:
     """
     tracer = trace.get_tracer("homeward.tour")
     body = {
-        "model": MODEL,
+        "model": model,
         "messages": row["messages"],
         "max_tokens": MAX_TOKENS,
         "stream": row["stream"],

@@ -20,7 +20,7 @@ from services.router.adapters.leg_queue import LegQueue
 from services.router.adapters.policy import PolicyAdapter
 from services.router.config import load_router
 from services.router.core.keys import KeyRing
-from services.router.core.limits import Limiter
+from services.router.core.limits import Gate, Limiter
 from services.router.dispatch import Dispatcher
 from services.router.http.door import Door
 from services.router.http.server import HttpServer
@@ -56,12 +56,15 @@ async def main() -> None:
     upstreams = CloudAdapter(config.timeouts, config.credentials(os.environ))
     keys = KeyRing(config.api_keys())
     limiter = Limiter(1 / settings.processes)
+    gate = Gate(limits.concurrent_requests)
     dispatcher = Dispatcher(config.catalog(), limiter, policy, classifier, upstreams, legs)
-    door = Door(dispatcher, keys, limiter, limits, answer_as_asked=settings.model_in_answer == "asked")
+    door = Door(dispatcher, keys, limiter, gate, limits, answer_as_asked=settings.model_in_answer == "asked")
     http = HttpServer(door, limits)
     shared = settings.processes > 1
     grpc = Server(router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name, shared=shared)
-    router_pb2_grpc.add_RouterServiceServicer_to_server(RouterServicer(dispatcher, keys, limiter), grpc.grpc)
+    router_pb2_grpc.add_RouterServiceServicer_to_server(
+        RouterServicer(dispatcher, keys, limiter, gate), grpc.grpc
+    )
     try:
         warm = asyncio.gather(policy.has_policy.wait(), classifier.has_table.wait())
         await asyncio.wait_for(warm, WARM_UP_S)

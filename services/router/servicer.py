@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import orjson
 from grpc import aio
-from homeward.common.v1 import leg_pb2, workload_pb2
+from homeward.common.v1 import chat_pb2, leg_pb2, workload_pb2
 from homeward.router.v1 import router_pb2, router_pb2_grpc
 from opentelemetry import trace
 
@@ -19,7 +19,7 @@ from services.router.adapters.leg_queue import usage_to_proto
 from services.router.chat_proto import to_choices, to_deltas, to_request
 from services.router.core import sse
 from services.router.core.keys import EXPERIMENTS, Key, KeyRing
-from services.router.core.limits import Limiter
+from services.router.core.limits import Gate, Limiter
 from services.router.dispatch import Ask, Decided, Dispatcher, Opened
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
@@ -28,7 +28,8 @@ Context: TypeAlias = aio.ServicerContext[Any, Any]
 class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     """Serves homeward.router.v1.RouterService."""
 
-    def __init__(self, dispatcher: Dispatcher, keys: KeyRing, limiter: Limiter) -> None:
+    def __init__(self, dispatcher: Dispatcher, keys: KeyRing, limiter: Limiter, gate: Gate) -> None:
+        self._gate = gate
         self._dispatcher = dispatcher
         self._keys = keys
         self._limiter = limiter
@@ -37,7 +38,9 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, request: router_pb2.CompleteRequest, context: Context
     ) -> router_pb2.CompleteResponse:
         """Answers a chat."""
-        opened = await self._open(request.chat, request.routing, context, streamed=False)
+        key = self._authenticate(context)
+        with self._gate:
+            opened = await self._open(request.chat, request.routing, key, streamed=False)
         assert opened.body is not None
         return router_pb2.CompleteResponse(
             choices=to_choices(orjson.loads(opened.body)),
@@ -49,23 +52,12 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, request: router_pb2.CompleteStreamRequest, context: Context
     ) -> AsyncIterator[router_pb2.CompleteStreamResponse]:
         """Answers a chat piece by piece."""
-        opened = await self._open(request.chat, request.routing, context, streamed=True)
-        assert opened.events is not None
-        splitter = sse.Splitter()
-        async with aclosing(opened.events()) as events:
-            yield router_pb2.CompleteStreamResponse(route=_route(opened.decided))
-            async for data in events:
-                for event in splitter.feed(data):
-                    payload = sse.payload(event)
-                    if not payload or payload == sse.DONE:
-                        continue
-                    chunk = orjson.loads(payload)
-                    if "error" in chunk:
-                        raise _broken(chunk["error"])
-                    for delta in to_deltas(chunk):
-                        yield router_pb2.CompleteStreamResponse(delta=delta)
-        end = router_pb2.End(usage=usage_to_proto(opened.call.usage), route=_route(opened.call.decided()))
-        yield router_pb2.CompleteStreamResponse(end=end)
+        key = self._authenticate(context)
+        with self._gate:
+            opened = await self._open(request.chat, request.routing, key, streamed=True)
+            async with aclosing(_stream(opened)) as responses:
+                async for response in responses:
+                    yield response
 
     async def ListModels(
         self, request: router_pb2.ListModelsRequest, context: Context
@@ -80,9 +72,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         )
 
     async def _open(
-        self, chat: Any, routing: router_pb2.Routing, context: Context, *, streamed: bool
+        self, chat: chat_pb2.Chat, routing: router_pb2.Routing, key: Key, *, streamed: bool
     ) -> Opened:
-        key = self._authenticate(context)
         span = trace.get_current_span()
         self._limiter.admit(key, time.monotonic())
         purpose = Purpose(routing.purpose or Purpose.PRODUCTION)
@@ -123,6 +114,25 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         header = str(metadata.get("authorization", ""))
         scheme, _, secret = header.partition(" ")
         return self._keys.authenticate(secret.strip() if scheme.lower() == "bearer" else "")
+
+
+async def _stream(opened: Opened) -> AsyncGenerator[router_pb2.CompleteStreamResponse, None]:
+    assert opened.events is not None
+    splitter = sse.Splitter()
+    async with aclosing(opened.events()) as events:
+        yield router_pb2.CompleteStreamResponse(route=_route(opened.decided))
+        async for data in events:
+            for event in splitter.feed(data):
+                payload = sse.payload(event)
+                if not payload or payload == sse.DONE:
+                    continue
+                chunk = orjson.loads(payload)
+                if "error" in chunk:
+                    raise _broken(chunk["error"])
+                for delta in to_deltas(chunk):
+                    yield router_pb2.CompleteStreamResponse(delta=delta)
+    end = router_pb2.End(usage=usage_to_proto(opened.call.usage), route=_route(opened.call.decided()))
+    yield router_pb2.CompleteStreamResponse(end=end)
 
 
 def _route(decided: Decided) -> router_pb2.Route:

@@ -14,6 +14,10 @@ TEXT = "stand-in-mini"
 EMBEDDING = "stand-in-embed"
 """Serves embeddings."""
 
+OTHER_NAMES = {"gpt-4o-mini": TEXT, "text-embedding-3-small": EMBEDDING}
+"""Names of a cloud's models that it answers to, so that applications and the examples need no other name
+when there is no cloud. Its answers say which of its own models served."""
+
 CREATED = 1_704_067_200
 """2024-01-01, in seconds since 1970: the API wants a time."""
 
@@ -24,6 +28,7 @@ def card(model: str) -> dict[str, Any]:
     Raises:
         ApiError: there is no such model.
     """
+    model = OTHER_NAMES.get(model, model)
     if model not in (TEXT, EMBEDDING):
         raise unknown_model(model)
     return {"id": model, "object": "model", "created": CREATED, "owned_by": OWNER}
@@ -35,7 +40,7 @@ def listed() -> dict[str, Any]:
 
 
 def named(fields: Fields, served: str, path: str) -> str:
-    """The model that a request names, if the path serves it.
+    """The model of ours that a request names, if the path serves it.
 
     Raises:
         ApiError: it names none, an unknown one, or one that the path does not serve.
@@ -45,6 +50,6 @@ def named(fields: Fields, served: str, path: str) -> str:
             400, "you must provide a model parameter", INVALID, "model", "missing_required_parameter"
         )
     model = fields.text("model")
-    if model != card(model)["id"] or model != served:
+    if card(model)["id"] != served:
         raise ApiError(404, f"The model `{model}` is not supported in {path}.", INVALID, "model", None)
-    return model
+    return served

@@ -65,6 +65,7 @@ class LegQueue:
         self._stopping = False
         self.shed = 0
         """Legs that were lost because memory and disk were full."""
+        self._reported = 0
         self._retry_at = 0.0
         self._ledger_away = False
         self._thread = threading.Thread(target=self._run, name="legs", daemon=True)
@@ -132,6 +133,9 @@ class LegQueue:
             # A full outbox drains only if legs are sent on.
             return isinstance(error, OutboxFullError)
         del self._memory[:count]
+        if self.shed > self._reported:
+            log.error("%d legs were shed", self.shed - self._reported)
+            self._reported = self.shed
         return True
 
     def _ship(self, record: Callable[..., ledger_pb2.RecordResponse]) -> None:

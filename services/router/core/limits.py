@@ -28,6 +28,32 @@ class Bucket:
         return max(1, math.ceil((amount - self.level) * 60 / self.per_minute))
 
 
+class Gate:
+    """Counts the requests in flight in one router process, of both doors together."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.in_flight = 0
+
+    def __enter__(self) -> None:
+        """Lets a request in.
+
+        Raises:
+            DomainError: OVERLOADED.
+        """
+        if self.in_flight >= self._limit:
+            raise DomainError(
+                Reason.OVERLOADED,
+                "too many requests in flight; retry after 1 s",
+                limit=self._limit,
+                retry_after_s=1,
+            )
+        self.in_flight += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.in_flight -= 1
+
+
 class Limiter:
     """The buckets of one router process."""
 

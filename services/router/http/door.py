@@ -23,7 +23,7 @@ from services.common.words import label
 from services.router.config import Limits
 from services.router.core import catalog, wire
 from services.router.core.keys import Key, KeyRing
-from services.router.core.limits import Limiter
+from services.router.core.limits import Gate, Limiter
 from services.router.dispatch import Ask, Decided, Dispatcher, Opened
 
 log = logging.getLogger(__name__)
@@ -89,6 +89,7 @@ class Door:
         dispatcher: Dispatcher,
         keys: KeyRing,
         limiter: Limiter,
+        gate: Gate,
         limits: Limits,
         *,
         answer_as_asked: bool,
@@ -98,7 +99,7 @@ class Door:
         self._limiter = limiter
         self._limits = limits
         self._answer_as_asked = answer_as_asked
-        self._in_flight = 0
+        self._gate = gate
         self._tracer = trace.get_tracer("homeward.http")
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -113,7 +114,6 @@ class Door:
             kind=SpanKind.SERVER,
             attributes={names.HTTP_REQUEST_METHOD: "POST", names.HTTP_ROUTE: path},
         )
-        self._in_flight += 1
         try:
             response = await self._serve(request, api, span)
             span.set_attribute(names.HTTP_STATUS_CODE, response.status)
@@ -136,18 +136,14 @@ class Door:
             _mark(span, internal)
             return _error(api, internal, span)
         finally:
-            self._in_flight -= 1
             span.end()
 
     async def _serve(self, request: web.BaseRequest, api: str, span: Span) -> web.StreamResponse:
         key = self._authenticate(request)
-        if self._in_flight > self._limits.concurrent_requests:
-            raise DomainError(
-                Reason.OVERLOADED,
-                "too many requests in flight; retry after 1 s",
-                limit=self._limits.concurrent_requests,
-                retry_after_s=1,
-            )
+        with self._gate:
+            return await self._admitted(request, api, span, key)
+
+    async def _admitted(self, request: web.BaseRequest, api: str, span: Span, key: Key) -> web.StreamResponse:
         self._limiter.admit(key, time.monotonic())
         parsed = wire.parse_request(api, await self._body(request))
         headers = request.headers
