@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS item (
   seq     INTEGER PRIMARY KEY AUTOINCREMENT,
   id      BLOB    NOT NULL UNIQUE,
   batch   INTEGER,
-  put_s   INTEGER NOT NULL,
+  moved_s INTEGER NOT NULL,
   payload BLOB
 );
 CREATE INDEX IF NOT EXISTS item_unsealed ON item (seq) WHERE batch IS NULL;
@@ -137,7 +137,9 @@ class Outbox:
                     done.append(OutboxFullError(f"{waiting} rows wait, the limit is {self._max_rows}"))
                     continue
                 before = self._db.total_changes
-                self._db.executemany("INSERT OR IGNORE INTO item (id, put_s, payload) VALUES (?, ?, ?)", rows)
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO item (id, moved_s, payload) VALUES (?, ?, ?)", rows
+                )
                 new = self._db.total_changes - before
                 waiting += new
                 done.append(Put(new=new, duplicate=len(rows) - new))
@@ -175,12 +177,12 @@ class Outbox:
         try:
             if self._remember_s:
                 left = self._db.execute(
-                    "UPDATE item SET payload = NULL WHERE batch = ? AND payload IS NOT NULL",
-                    (number,),
+                    "UPDATE item SET payload = NULL, moved_s = ? WHERE batch = ? AND payload IS NOT NULL",
+                    (now_s, number),
                 ).rowcount
-                # The oldest rows have the lowest seq, so a bounded look at those is enough.
+                # Rows leave in about the order of their seq, so a bounded look at the lowest is enough.
                 self._db.execute(
-                    "DELETE FROM item WHERE payload IS NULL AND put_s < ? AND seq IN"
+                    "DELETE FROM item WHERE payload IS NULL AND moved_s < ? AND seq IN"
                     " (SELECT seq FROM item ORDER BY seq LIMIT ?)",
                     (now_s - self._remember_s, _FORGET_ROWS),
                 )

@@ -163,14 +163,15 @@ def read_document(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
     unknown = sorted(set(document) - SECTIONS)
     if unknown:
+        expected = ", ".join(sorted(SECTIONS))
         raise SettingsError(
-            f"{path}: {unknown[0]}: unknown section; expected one of {', '.join(sorted(SECTIONS))}"
+            "\n".join(f"{path}: {name}: unknown section; expected one of {expected}" for name in unknown)
         )
     for name, value in environment.items():
         if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
             keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             if keys[0] in SECTIONS:
-                _override(document, keys, _toml_value(value))
+                _override(document, keys, _toml_value(keys[-1], value))
     return document
 
 
@@ -210,9 +211,9 @@ def _describe(item: Any) -> str:
         return message
     # A secret may have been put under a wrong key, so only short plain values are repeated.
     got = item["input"]
-    shown = f", got {got!r}" if isinstance(got, (int, float, bool)) else ""
-    if isinstance(got, str) and len(got) <= 40 and "secret" not in key and "password" not in key:
-        shown = f", got {got!r}"
+    secret = any(word in key for word in ("secret", "password", "api_key", "sha256"))
+    short = isinstance(got, (int, float, bool)) or (isinstance(got, str) and len(got) <= 40)
+    shown = f", got {got!r}" if short and not secret else ""
     return f"{key}: {message[:1].lower()}{message[1:]}{shown}"
 
 
@@ -227,7 +228,10 @@ def _override(document: dict[str, Any], keys: list[str], value: Any) -> None:
     table[keys[-1]] = value
 
 
-def _toml_value(text: str) -> Any:
+def _toml_value(key: str, text: str) -> Any:
+    # A password may look like a number.
+    if key in ("password", "api_key") and not text.startswith(('"', "'")):
+        return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

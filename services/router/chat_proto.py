@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import orjson
 from google.protobuf import json_format, struct_pb2
@@ -12,6 +13,8 @@ from homeward.router.v1 import router_pb2
 
 from services.common.errors import DomainError, Reason
 from services.router.core import catalog, wire
+
+T = TypeVar("T")
 
 _ROLES = {
     chat_pb2.ROLE_SYSTEM: "system",
@@ -63,7 +66,9 @@ def to_request(chat: chat_pb2.Chat, *, streamed: bool) -> wire.Request:
     }
     document.update(_sampling(chat.sampling))
     if chat.tools:
-        document["tools"] = [_tool(tool) for tool in chat.tools]
+        if len(chat.tools) > 128:
+            raise _invalid("chat.tools", "at most 128", str(len(chat.tools)))
+        document["tools"] = [_tool(tool, f"chat.tools[{i}]") for i, tool in enumerate(chat.tools)]
     if chat.tool_choice:
         document["tool_choice"] = (
             chat.tool_choice
@@ -76,6 +81,8 @@ def to_request(chat: chat_pb2.Chat, *, streamed: bool) -> wire.Request:
     repeated = sorted(_OWN_FIELDS & extra.keys())
     if repeated:
         raise _invalid(f"chat.extra_fields.{repeated[0]}", "a field that Chat does not have", "it")
+    if not isinstance(extra.get("stream_options", {}), dict):
+        raise _invalid("chat.extra_fields.stream_options", "an object", "another")
     document.update(extra)
     if streamed:
         document["stream"] = True
@@ -91,7 +98,24 @@ def to_request(chat: chat_pb2.Chat, *, streamed: bool) -> wire.Request:
 
 
 def to_choices(completion: Mapping[str, Any]) -> Iterable[router_pb2.Choice]:
-    """The choices of a chat completion."""
+    """The choices of a chat completion.
+
+    Raises:
+        DomainError: UPSTREAM_BROKEN if they have not the form of such.
+    """
+    return _read(_choices, completion)
+
+
+def _read(read: Callable[[Mapping[str, Any]], Iterable[T]], document: Mapping[str, Any]) -> list[T]:
+    try:
+        return list(read(document))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DomainError(
+            Reason.UPSTREAM_BROKEN, f"the answer is no chat completion: {error!r}", detail=repr(error)
+        ) from None
+
+
+def _choices(completion: Mapping[str, Any]) -> Iterable[router_pb2.Choice]:
     for choice in completion.get("choices") or ():
         message = choice.get("message") or {}
         text = message.get("content")
@@ -116,7 +140,11 @@ def to_choices(completion: Mapping[str, Any]) -> Iterable[router_pb2.Choice]:
 
 
 def to_deltas(chunk: Mapping[str, Any]) -> Iterable[router_pb2.Delta]:
-    """The pieces in one chunk of a streamed chat completion."""
+    """The pieces in one chunk of a streamed chat completion. Raises as `to_choices` does."""
+    return _read(_deltas, chunk)
+
+
+def _deltas(chunk: Mapping[str, Any]) -> Iterable[router_pb2.Delta]:
     for choice in chunk.get("choices") or ():
         delta = choice.get("delta") or {}
         calls = [
@@ -142,7 +170,7 @@ def to_deltas(chunk: Mapping[str, Any]) -> Iterable[router_pb2.Delta]:
 def _message(message: chat_pb2.Message, where: str) -> dict[str, Any]:
     role = _ROLES.get(message.role)
     if role is None:
-        raise _invalid(f"{where}.role", "a role", chat_pb2.Role.Name(message.role))
+        raise _invalid(f"{where}.role", "a role", str(message.role))
     if message.role == chat_pb2.ROLE_TOOL and not message.tool_call_id:
         raise _invalid(f"{where}.tool_call_id", "the id of the call that it answers", "nothing")
     document: dict[str, Any] = {"role": role, "content": _content(message, where)}
@@ -169,6 +197,8 @@ def _content(message: chat_pb2.Message, where: str) -> object:
         if kind == "text":
             parts.append({"type": "text", "text": part.text})
         elif kind == "image_url":
+            if not part.image_url.startswith(("https:", "data:")):
+                raise _invalid(f"{where}.content[{index}]", "an https: or data: URL", "another")
             parts.append({"type": "image_url", "image_url": {"url": part.image_url}})
         else:
             raise _invalid(f"{where}.content[{index}]", "text or image_url", "neither")
@@ -194,6 +224,8 @@ def _sampling(sampling: chat_pb2.SamplingParameters) -> dict[str, Any]:
         value = getattr(sampling, field)
         if low is not None and not low <= value <= high:
             raise _invalid(f"chat.sampling.{field}", f"{low} to {high}", str(value))
+        if field == "top_p" and value == 0:
+            raise _invalid("chat.sampling.top_p", "above 0", "0")
         document[name] = value
     if len(sampling.stop) > 4:
         raise _invalid("chat.sampling.stop", "at most 4 strings", str(len(sampling.stop)))
@@ -202,7 +234,8 @@ def _sampling(sampling: chat_pb2.SamplingParameters) -> dict[str, Any]:
     return document
 
 
-def _tool(tool: chat_pb2.Tool) -> dict[str, Any]:
+def _tool(tool: chat_pb2.Tool, where: str) -> dict[str, Any]:
+    _check_name(tool.name, where)
     function: dict[str, Any] = {"name": tool.name, "parameters": _plain(tool.parameters)}
     if tool.description:
         function["description"] = tool.description
@@ -213,9 +246,12 @@ def _tool(tool: chat_pb2.Tool) -> dict[str, Any]:
 
 def _response_format(form: chat_pb2.ResponseFormat) -> dict[str, Any]:
     if form.WhichOneof("format") == "json_object":
+        if not form.json_object:
+            raise _invalid("chat.response_format.json_object", "true", "false")
         return {"type": "json_object"}
     if form.WhichOneof("format") != "json_schema":
         raise _invalid("chat.response_format.format", "json_object or json_schema", "neither")
+    _check_name(form.json_schema.name or "answer", "chat.response_format.json_schema")
     schema: dict[str, Any] = {
         "name": form.json_schema.name or "answer",
         "schema": _plain(form.json_schema.schema),
@@ -225,14 +261,22 @@ def _response_format(form: chat_pb2.ResponseFormat) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
+def _check_name(name: str, where: str) -> None:
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
+        raise _invalid(f"{where}.name", "1 to 64 letters, digits, _ and -", repr(name))
+
+
 def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
-    document: dict[str, Any] = json_format.MessageToDict(struct)
+    try:
+        document: dict[str, Any] = json_format.MessageToDict(struct)
+    except ValueError:
+        raise _invalid("chat", "finite numbers", "NaN or infinity") from None
     return {key: _whole(value) for key, value in document.items()}
 
 
 def _whole(value: Any) -> Any:
     # A Struct has only doubles; JSON schemas and servers want 5, not 5.0.
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
         return int(value)
     if isinstance(value, dict):
         return {key: _whole(item) for key, item in value.items()}

@@ -241,7 +241,7 @@ def load_router(path: Path, environment: Mapping[str, str] = os.environ) -> Rout
     """
     document = read_document(path, environment)
     base_url = environment.get(CLOUD_BASE_URL)
-    if base_url:
+    if base_url and isinstance(document.get("upstreams", {}), dict):
         document.setdefault("upstreams", {})["cloud"] = {
             "base_url": base_url,
             "api_key_env": CLOUD_API_KEY,

@@ -7,6 +7,7 @@ spans, token limits) happens in `_Call.finish`, once for each leg, whatever beca
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -35,6 +36,8 @@ from services.router.core.policy import WorkloadPolicy, choose_target
 from services.router.core.retry import RETRIED_STATUSES
 from services.router.core.sse import Splitter
 from services.router.core.usage import UNKNOWN, Usage, estimated
+
+log = logging.getLogger(__name__)
 
 _FALL_BACK_STATUSES = RETRIED_STATUSES | {403}
 """Statuses that say something about the upstream rather than the request: another may serve it."""
@@ -263,6 +266,11 @@ class Dispatcher:
         except asyncio.CancelledError:
             call.cancelled()
             raise
+        # Whatever it was, the call was made, so the leg is booked.
+        except Exception:
+            call.error_reason = Reason.INTERNAL
+            call.finish(Outcome.BROKEN)
+            raise
 
     async def _events(
         self, call: _Call, exchange: Exchange, stream: wire.StreamCodec
@@ -298,6 +306,13 @@ class Dispatcher:
             call.estimate(stream.output_chars)
             call.cancelled()
             raise
+        except Exception:
+            log.exception("a defect", extra={"trace_id": call.decided().trace_id})
+            call.read(stream)
+            call.error_reason = Reason.INTERNAL
+            call.estimate(stream.output_chars)
+            call.finish(Outcome.BROKEN)
+            yield stream.broken(DomainError(Reason.INTERNAL, "an internal error", trace_id=""))
         finally:
             exchange.close(whole=whole)
 

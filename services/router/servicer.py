@@ -127,7 +127,7 @@ async def _stream(opened: Opened) -> AsyncGenerator[router_pb2.CompleteStreamRes
                 if not payload or payload == sse.DONE:
                     continue
                 chunk = orjson.loads(payload)
-                if "error" in chunk:
+                if chunk.get("error") is not None:
                     raise _broken(chunk["error"])
                 for delta in to_deltas(chunk):
                     yield router_pb2.CompleteStreamResponse(delta=delta)

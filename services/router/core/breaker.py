@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -56,4 +57,4 @@ class Breaker:
 
     def retry_after_s(self, now_s: float) -> int:
         """Whole seconds until a call may be tried, at least 1."""
-        return max(1, round(self.opened_at_s + self.cooldown_s - now_s))
+        return max(1, math.ceil(self.opened_at_s + self.cooldown_s - now_s))

@@ -20,7 +20,7 @@ class Bucket:
     def refill(self, now_s: float) -> None:
         """Adds what has flown in; a clock that went back adds nothing."""
         gone_s = max(0.0, now_s - self.at_s)
-        self.level = min(self.per_minute, self.level + gone_s * self.per_minute / 60)
+        self.level = min(max(1.0, self.per_minute), self.level + gone_s * self.per_minute / 60)
         self.at_s = now_s
 
     def wait_s(self, amount: float) -> int:
@@ -92,7 +92,7 @@ class Limiter:
         bucket = buckets.get(name)
         if bucket is None:
             rate = per_minute * self._share
-            bucket = buckets[name] = Bucket(rate, rate, now_s)
+            bucket = buckets[name] = Bucket(rate, max(1.0, rate), now_s)
         bucket.refill(now_s)
         return bucket
 

@@ -23,6 +23,7 @@ STOP_REASONS = {
     "content_filter": "refusal",
 }
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_TYPES: dict[str, type] = {"tools": list, "output_config": dict, "output_format": dict}
 _UNTRANSLATABLE = ("top_k", "mcp_servers", "container", "context_management")
 
 
@@ -60,7 +61,8 @@ class MessagesCodec:
             choice = completion["choices"][0]
             message = choice["message"]
             content = list(_blocks(message))
-        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError) as error:
+            stop_reason = STOP_REASONS.get(choice.get("finish_reason"), "end_turn")
+        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise DomainError(
                 Reason.UPSTREAM_BROKEN, f"the answer is no chat completion: {error!r}", detail=error
             ) from None
@@ -72,7 +74,7 @@ class MessagesCodec:
             "role": "assistant",
             "model": self._answer_as or served,
             "content": content,
-            "stop_reason": STOP_REASONS.get(choice.get("finish_reason"), "end_turn"),
+            "stop_reason": stop_reason,
             "stop_sequence": None,
             "usage": _usage_report(usage),
         }
@@ -108,18 +110,22 @@ class MessagesStream:
         # What the open block holds: "text", or the index of a tool call.
         self._open: str | int | None = None
         self._stop_reason = "end_turn"
+        # Calls that began while another was open, as deltas: blocks can't be written in turns.
+        self._held: dict[int, list[Mapping[str, Any]]] = {}
 
     def feed(self, event: bytes) -> bytes:
         """The message's events for one chunk."""
         data = sse.payload(event)
-        if not data:
+        if not data or self.error:
             return b""
         if data == sse.DONE:
+            if not self._started:
+                raise DomainError(Reason.UPSTREAM_BROKEN, "the answer ended before it began", detail="")
             self.finished = True
             return b"".join(self._end())
         try:
             chunk = orjson.loads(data)
-            if "error" in chunk:
+            if chunk.get("error") is not None:
                 error = chunk["error"]
                 self.error = str(error.get("message") if isinstance(error, dict) else error)
                 return self.broken(DomainError(Reason.UPSTREAM_BROKEN, self.error, detail=self.error))
@@ -153,26 +159,32 @@ class MessagesStream:
             self.usage = from_openai(chunk["usage"])
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") or {}
-            text = delta.get("content")
+            text = delta.get("content") or delta.get("refusal")
             if text:
                 self.output_chars += len(text)
                 yield from self._switch("text", {"type": "text", "text": ""})
                 yield self._delta({"type": "text_delta", "text": text})
             for call in delta.get("tool_calls") or ():
-                function = call.get("function") or {}
-                start: dict[str, Any] = {
-                    "type": "tool_use",
-                    "id": call.get("id") or "",
-                    "name": function.get("name") or "",
-                    "input": {},
-                }
-                yield from self._switch(call["index"], start)
-                piece = function.get("arguments")
-                if piece:
-                    self.output_chars += len(piece)
-                    yield self._delta({"type": "input_json_delta", "partial_json": piece})
+                if isinstance(self._open, int) and self._open != call["index"]:
+                    self._held.setdefault(call["index"], []).append(call)
+                else:
+                    yield from self._call(call)
             if choice.get("finish_reason"):
                 self._stop_reason = STOP_REASONS.get(choice["finish_reason"], "end_turn")
+
+    def _call(self, call: Mapping[str, Any]) -> Iterable[bytes]:
+        function = call.get("function") or {}
+        start: dict[str, Any] = {
+            "type": "tool_use",
+            "id": call.get("id") or "",
+            "name": function.get("name") or "",
+            "input": {},
+        }
+        yield from self._switch(call["index"], start)
+        piece = function.get("arguments")
+        if piece:
+            self.output_chars += len(piece)
+            yield self._delta({"type": "input_json_delta", "partial_json": piece})
 
     def _switch(self, block: str | int, start: dict[str, Any]) -> Iterable[bytes]:
         if self._open == block:
@@ -191,6 +203,9 @@ class MessagesStream:
         return _event("content_block_delta", index=self._block, delta=delta)
 
     def _end(self) -> Iterable[bytes]:
+        for _, pieces in sorted(self._held.items()):
+            for call in pieces:
+                yield from self._call(call)
         yield from self._close()
         yield _event(
             "message_delta",
@@ -230,17 +245,26 @@ def to_chat(document: Mapping[str, Any]) -> dict[str, Any]:
     metadata = document.get("metadata")
     if isinstance(metadata, dict) and metadata.get("user_id"):
         chat["user"] = metadata["user_id"]
+    for field, kind in _TYPES.items():
+        if not isinstance(document.get(field), (kind, type(None))):
+            raise _refused(field, f"a {type(document[field]).__name__}")
     if document.get("tools"):
         chat["tools"] = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(document["tools"])]
     choice = document.get("tool_choice")
     if isinstance(choice, dict):
         if choice.get("type") == "tool":
             chat["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
-        elif choice.get("type") in _TOOL_CHOICES:
+        elif isinstance(choice.get("type"), str) and choice["type"] in _TOOL_CHOICES:
             chat["tool_choice"] = _TOOL_CHOICES[choice["type"]]
+        else:
+            raise _refused("tool_choice", f"the type {choice.get('type')!r}")
         if choice.get("disable_parallel_tool_use"):
             chat["parallel_tool_calls"] = False
     form = (document.get("output_config") or {}).get("format") or document.get("output_format")
+    if (document.get("output_config") or {}).get("effort") is not None:
+        raise _refused("output_config.effort")
+    if form and not isinstance(form, dict):
+        raise _refused("output_config.format", f"a {type(form).__name__}")
     if form:
         schema = {"name": "answer", "schema": form.get("schema"), "strict": True}
         chat["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -258,6 +282,8 @@ def _turn(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
         place = f"{where}.content[{index}]"
         kind = block.get("type") if isinstance(block, dict) else None
         if kind == "text":
+            if not isinstance(block.get("text", ""), str):
+                raise _refused(place, "text that is none")
             parts.append({"type": "text", "text": block.get("text", "")})
         elif kind == "image":
             parts.append({"type": "image_url", "image_url": {"url": _image_url(block, place)}})
@@ -268,7 +294,12 @@ def _turn(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
             }
             calls.append({"id": block.get("id", ""), "type": "function", "function": function})
         elif kind == "tool_result":
-            text = wire.text_of(block.get("content"))
+            said = block.get("content")
+            if isinstance(said, list) and any(
+                not isinstance(part, dict) or part.get("type") != "text" for part in said
+            ):
+                raise _refused(place, "a tool's result that is not text")
+            text = wire.text_of(said)
             if block.get("is_error"):
                 text = f"error: {text}"
             results.append({"role": "tool", "tool_call_id": block.get("tool_use_id", ""), "content": text})

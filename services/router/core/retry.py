@@ -19,7 +19,7 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         pass
     try:
         then = parsedate_to_datetime(header)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if then.tzinfo is None:
         then = then.replace(tzinfo=UTC)

@@ -6,6 +6,7 @@ unchanged: parsing and writing again would change spacing, number forms and repe
 
 from __future__ import annotations
 
+import json
 import re
 
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
@@ -31,6 +32,13 @@ def set_key(document: bytes, key: str, value: bytes) -> bytes:
     return b"".join((*pieces, document[done:]))
 
 
+def set_nested(document: bytes, outer: str, key: str, value: bytes) -> bytes:
+    """The same for a key of the object that is the value of `outer` at the top level."""
+    for start, end in reversed(_value_spans(document, b'"' + outer.encode() + b'"')):
+        document = document[:start] + set_key(document[start:end], key, value) + document[end:]
+    return document
+
+
 def insert_key(document: bytes, key: str, value: bytes) -> bytes:
     """The same for a key that is known not to be there; costs one copy."""
     at = document.index(b"{") + 1
@@ -53,7 +61,7 @@ def _value_spans(document: bytes, quoted: bytes) -> list[tuple[int, int]]:
         elif sign in b"}]":
             depth -= 1
         elif depth == 1 and sign == b'"' and at_key:
-            found, at_key = token == quoted, False
+            found, at_key = token == quoted or (b"\\" in token and _is(token, quoted)), False
         elif depth == 1 and sign == b":" and found:
             start, found = match.end(), False
         if start >= 0 and ((depth == 1 and sign == b",") or depth == 0):
@@ -62,6 +70,10 @@ def _value_spans(document: bytes, quoted: bytes) -> list[tuple[int, int]]:
         if depth == 1 and sign == b",":
             at_key = True
     return spans
+
+
+def _is(token: bytes, quoted: bytes) -> bool:
+    return bool(json.loads(token) == json.loads(quoted))
 
 
 def _trim(document: bytes, start: int, end: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 DONE = b"[DONE]"
 """The payload that ends a stream of OpenAI's."""
 
-_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_END = re.compile(rb"\n\r?\n|\r\r")
 
 
 class Splitter:
@@ -48,7 +48,7 @@ class Splitter:
 
 def payload(event: bytes) -> bytes:
     """The data of an event; empty for a comment or an event without data."""
-    if event.startswith(b"data:") and b"\ndata:" not in event:
+    if event.startswith(b"data:") and b"\ndata:" not in event and b"\r" not in event:
         line_end = event.find(b"\n")
         return event[5 : line_end if line_end > 0 else len(event)].strip()
     lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]

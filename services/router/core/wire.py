@@ -214,7 +214,7 @@ class SameCodec:
             if not options or not options.get("include_usage"):
                 merged = orjson.dumps({**(options or {}), "include_usage": True})
                 # Most bodies don't have the key at all, and then need no scan.
-                present = b'"stream_options"' in body
+                present = "stream_options" in request.document
                 edit = splice.set_key if present else splice.insert_key
                 body = edit(body, "stream_options", merged)
                 self._hide_usage = True
@@ -300,11 +300,11 @@ class SameStream:
         if name == self._answer_as:
             return event
         # Inside a JSON string quotes are escaped, so these bytes are the key itself.
-        if event.count(b'"model"') == 1:
+        if event.count(b'"model"') == 1 and name in event:
             head, tail = event.split(b'"model"', 1)
             return head + b'"model"' + tail.replace(name, self._answer_as, 1)
         if nested:
-            return event
+            return event.replace(data, splice.set_nested(data, nested, "model", self._answer_as), 1)
         return event.replace(data, splice.set_key(data, "model", self._answer_as), 1)
 
     @property
@@ -355,7 +355,7 @@ def error_body(api: str, error: DomainError) -> bytes:
 
 
 def _read_chat(stream: SameStream, event: bytes, data: bytes, document: dict[str, Any]) -> bytes:
-    if "error" in document:
+    if document.get("error") is not None:
         stream.error = _error_text(document["error"])
         return event
     choices = document.get("choices")
@@ -367,7 +367,7 @@ def _read_chat(stream: SameStream, event: bytes, data: bytes, document: dict[str
     if report:
         stream.usage = from_openai(report)
     if stream.hides_usage and "usage" in document:
-        if not choices:
+        if report and not choices:
             return b""
         event = _without_usage(event, data, document)
         data = sse.payload(event)
@@ -391,10 +391,12 @@ def _delta_chars(choice: dict[str, Any]) -> int:
         return 0
     content = delta.get("content")
     count = len(content) if isinstance(content, str) else 0
-    for call in delta.get("tool_calls") or ():
+    calls = delta.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
-            count += len(function.get("arguments") or "") + len(function.get("name") or "")
+            for piece in (function.get("arguments"), function.get("name")):
+                count += len(piece) if isinstance(piece, str) else 0
     return count
 
 
@@ -424,7 +426,7 @@ def _read_messages(stream: SameStream, event: bytes, data: bytes, document: dict
         delta = document.get("delta")
         if isinstance(delta, dict):
             text = delta.get("text") or delta.get("partial_json") or delta.get("thinking") or ""
-            stream.output_chars += len(text)
+            stream.output_chars += len(text) if isinstance(text, str) else 0
     elif kind == "message_start" and isinstance(document.get("message"), dict):
         message = document["message"]
         stream.usage = from_anthropic(message.get("usage"))

@@ -1,0 +1,249 @@
+"""The router's settings: what they make, and what is told of mistakes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.common.settings import SettingsError
+from services.common.words import Target
+from services.router.config import RouterConfig, load_router
+from services.router.core.catalog import ANTHROPIC, MESSAGES, OPENAI, Upstream
+from services.router.core.keys import Key
+
+MINIMAL = """
+[upstreams.openai]
+base_url = "https://api.openai.com/v1/"
+models = ["gpt-4o*"]
+"""
+DIGEST = "ab" * 32
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "homeward.toml"
+
+
+def read(file: Path, toml: str, **environment: str) -> RouterConfig:
+    file.write_text(toml)
+    return load_router(file, environment)
+
+
+def test_the_least_that_is_needed_is_an_upstream(file: Path) -> None:
+    config = read(file, MINIMAL)
+    assert (config.router.http, config.limits.connections, config.timeouts.max_attempts) == (
+        "127.0.0.1:8080",
+        4096,
+        3,
+    )
+    (route,) = config.catalog().routes("gpt-4o-mini")
+    assert route.upstream == Upstream(
+        name="openai",
+        target=Target.CLOUD,
+        protocol=OPENAI,
+        base_url="https://api.openai.com/v1",
+        provider="openai",
+        region="",
+        models=("gpt-4o*",),
+        apis=frozenset({"chat.completions", "completions", "embeddings", "responses"}),
+        stream_usage=True,
+    )
+
+
+def test_what_is_said_of_an_upstream_arrives_in_the_catalog(file: Path) -> None:
+    config = read(
+        file,
+        """
+        [upstreams.claude]
+        target = "sovereign"
+        protocol = "anthropic"
+        base_url = "http://10.0.0.1:8000"
+        provider = "anthropic"
+        region = "eu"
+        apis = ["messages"]
+        stream_usage = false
+        [upstreams.other]
+        base_url = "http://10.0.0.2"
+        [models.small]
+        routes = [{upstream = "other", model = "a"}, {upstream = "claude", model = "b"}]
+        """,
+    )
+    first, second = config.catalog().routes("small")
+    assert (first.upstream.name, first.model, second.model) == ("other", "a", "b")
+    assert second.upstream == Upstream(
+        name="claude",
+        target=Target.SOVEREIGN,
+        protocol=ANTHROPIC,
+        base_url="http://10.0.0.1:8000",
+        provider="anthropic",
+        region="eu",
+        models=(),
+        apis=frozenset({MESSAGES}),
+        stream_usage=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        ("", "upstreams: at least one [upstreams.NAME] is needed"),
+        ("[upstreams.a]", "upstreams.a.base_url: missing"),
+        (
+            "[upstreams.a]\nbase_url = 'api.openai.com'",
+            r"upstreams.a.base_url: string should match pattern '^https?://[^\s]+$', got 'api.openai.com'",
+        ),
+        (
+            "[upstreams.a]\nbase_url = 'http://x'\nprotocol = 'anthropic'",
+            'upstreams.a.apis: expected ["messages"] with protocol = "anthropic"',
+        ),
+        (
+            "[upstreams.a]\nbase_url = 'http://x'\napis = ['messages']",
+            'upstreams.a.apis: "messages" needs protocol = "anthropic"',
+        ),
+        (
+            "[upstreams.a]\nbase_url = 'http://x'\napis = ['chat']",
+            "upstreams.a.apis.0: input should be 'chat.completions', 'completions', 'embeddings',"
+            " 'responses' or 'messages', got 'chat'",
+        ),
+        (
+            MINIMAL + "[models.small]\nroutes = [{upstream = 'opnai', model = 'm'}]",
+            "models.small.routes.0.upstream: expected one of openai, got 'opnai'",
+        ),
+        (
+            MINIMAL + "[models.small]\nroutes = []",
+            "models.small.routes: list should have at least 1 item after validation, not 0",
+        ),
+        (
+            MINIMAL + "[models.small]\nroutes = [{upstream = 'openai'}]",
+            "models.small.routes.0.model: missing",
+        ),
+        (
+            MINIMAL + "[router]\nprocesses = 0",
+            "router.processes: input should be greater than or equal to 1, got 0",
+        ),
+        (MINIMAL + "[router]\nport = 80", "router.port: unknown key"),
+        (
+            MINIMAL + "[limits]\nbody_bytes = 5",
+            "limits.body_bytes: input should be greater than or equal to 1024, got 5",
+        ),
+        (MINIMAL + "[timeouts]\nconnect_s = 0", "timeouts.connect_s: input should be greater than 0, got 0"),
+        (MINIMAL + "[keys.crm]", "keys.crm.sha256: missing"),
+        (
+            MINIMAL + f"[keys.crm]\nsha256 = '{DIGEST}'\nscopes = ['all']",
+            "keys.crm.scopes.0: input should be 'experiments', got 'all'",
+        ),
+        (
+            MINIMAL + f"[keys.crm]\nsha256 = '{DIGEST}'\nrequests_per_minute = 0",
+            "keys.crm.requests_per_minute: input should be greater than 0, got 0",
+        ),
+    ],
+)
+def test_a_mistake_has_a_line(file: Path, toml: str, line: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(file, toml)
+    assert str(caught.value) == f"{file}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("toml", "key"),
+    [
+        # The secret itself where its digest belongs.
+        (MINIMAL + "[keys.crm]\nsha256 = 'hw-8642hunter2'", "keys.crm.sha256"),
+        (MINIMAL + "api_key = 8642", "upstreams.openai.api_key"),
+    ],
+)
+def test_a_key_is_not_repeated(file: Path, toml: str, key: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(file, toml)
+    line = str(caught.value).removeprefix(f"{file}: ")
+    assert line.startswith(f"{key}: ")
+    assert "8642" not in line
+
+
+def test_neither_is_a_key_in_what_is_printed_of_the_settings(file: Path) -> None:
+    config = read(file, MINIMAL + f"api_key = 'sk-hunter2'\n[keys.crm]\nsha256 = '{DIGEST}'")
+    assert "hunter2" not in repr(config)
+    assert DIGEST not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "credentials"),
+    [
+        ("", {}, {}),
+        ("api_key = 'sk-1'", {}, {"openai": "sk-1"}),
+        ("api_key_env = 'KEY'", {"KEY": "sk-2"}, {"openai": "sk-2"}),
+        ("api_key_env = 'KEY'", {}, {}),
+        ("api_key = 'sk-1'\napi_key_env = 'KEY'", {"KEY": "sk-2"}, {"openai": "sk-1"}),
+        ("", {"OPENAI_API_KEY": "sk-3"}, {}),
+    ],
+)
+def test_an_upstreams_key_is_in_the_file_or_in_the_environment(
+    file: Path, settings: str, environment: dict[str, str], credentials: dict[str, str]
+) -> None:
+    assert read(file, MINIMAL + settings).credentials(environment) == credentials
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields"),
+    [
+        ("", {}),
+        ("workloads = ['*']", {}),
+        ("workloads = ['triage', '*']", {}),
+        ("workloads = ['triage']", {"workloads": frozenset({"triage"})}),
+        ("workloads = []", {"workloads": frozenset()}),
+        ("default_workload = 'triage'", {"default_workload": "triage"}),
+        ("scopes = ['experiments']", {"scopes": frozenset({"experiments"})}),
+        (
+            "requests_per_minute = 60\ntokens_per_minute = 1e5",
+            {"requests_per_minute": 60, "tokens_per_minute": 100_000},
+        ),
+    ],
+)
+def test_a_key_is_what_its_section_says(file: Path, settings: str, fields: dict[str, Any]) -> None:
+    config = read(file, MINIMAL + f"[keys.crm]\nsha256 = '{DIGEST}'\n{settings}")
+    assert config.api_keys() == [Key("crm", bytes.fromhex(DIGEST), **fields)]
+
+
+CLOUD = {"HOMEWARD_CLOUD_BASE_URL": "https://llm.example.org/v1", "HOMEWARD_CLOUD_API_KEY": "sk-9"}
+
+
+@pytest.mark.parametrize(
+    ("toml", "extra", "provider"),
+    [
+        ("", {}, "openai"),
+        ("", {"HOMEWARD_CLOUD_PROVIDER": "mistral"}, "mistral"),
+        ("[upstreams.cloud]\nbase_url = 'http://old'\nprovider = 'old'", {}, "openai"),
+    ],
+)
+def test_the_environment_alone_can_name_a_cloud(
+    file: Path, toml: str, extra: dict[str, str], provider: str
+) -> None:
+    environment = {**CLOUD, **extra}
+    config = read(file, toml, **environment)
+    (route,) = config.catalog().routes("any-model")
+    assert (route.upstream.name, route.upstream.base_url) == ("cloud", "https://llm.example.org/v1")
+    assert route.upstream.provider == provider
+    assert config.credentials(environment) == {"cloud": "sk-9"}
+
+
+def test_a_cloud_in_the_environment_leaves_the_other_upstreams(file: Path) -> None:
+    assert set(read(file, MINIMAL, **CLOUD).upstreams) == {"openai", "cloud"}
+
+
+@pytest.mark.parametrize(
+    ("toml", "environment", "key"),
+    [
+        ("", {"HOMEWARD_CLOUD_BASE_URL": "llm.example.org"}, "upstreams.cloud.base_url"),
+        ("upstreams = 5", CLOUD, "upstreams"),
+    ],
+)
+def test_a_mistake_is_told_with_a_cloud_in_the_environment_too(
+    file: Path, toml: str, environment: dict[str, str], key: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(file, toml, **environment)
+    assert str(caught.value).startswith(f"{file}: {key}: ")
+
+
+def test_sections_of_other_services_do_not_matter(file: Path) -> None:
+    assert read(file, MINIMAL + "[workloads.triage]\nowner = 5") == read(file, MINIMAL)
