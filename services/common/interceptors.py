@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import aio
 from opentelemetry import context as otel_context
@@ -75,13 +76,13 @@ class ServerInterceptor(aio.ServerInterceptor):
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
                 self._unary(method, handler.unary_unary),
-                handler.request_deserializer,
+                _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
                 self._stream(method, handler.unary_stream),
-                handler.request_deserializer,
+                _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         return handler
@@ -91,7 +92,7 @@ class ServerInterceptor(aio.ServerInterceptor):
             span = self._start(method, context)
             token = otel_context.attach(trace.set_span_in_context(span))
             try:
-                return await inner(request, context)
+                return await inner(_parsed(request), context)
             except BaseException as error:
                 await _fail(span, context, error)
             finally:
@@ -105,7 +106,7 @@ class ServerInterceptor(aio.ServerInterceptor):
             span = self._start(method, context)
             token = otel_context.attach(trace.set_span_in_context(span))
             try:
-                async for response in inner(request, context):
+                async for response in inner(_parsed(request), context):
                     yield response
             except BaseException as error:
                 await _fail(span, context, error)
@@ -123,6 +124,32 @@ class ServerInterceptor(aio.ServerInterceptor):
             kind=SpanKind.SERVER,
             attributes=_rpc(method),
         )
+
+
+def _tolerant(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    # An exception while gRPC parses would reach the caller untyped, and the log as a defect of ours.
+    if parse is None:
+        return None
+
+    def tolerant(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError as error:
+            return error
+
+    return tolerant
+
+
+def _parsed(request: Any) -> Any:
+    if isinstance(request, DecodeError):
+        raise DomainError(
+            Reason.INVALID_REQUEST,
+            f"the request is not the message that the method takes: {request}",
+            field="",
+            expected="a message of the contract",
+            got="other bytes",
+        )
+    return request
 
 
 async def _fail(span: Span, context: aio.ServicerContext[Any, Any], error: BaseException) -> NoReturn:

@@ -24,7 +24,7 @@ class Ledger(Section):
     """HOST:PORT."""
     state_dir: Path = Path(".homeward/ledger")
     """Folder for the journal and the spool."""
-    spool_rows: int = Field(default=5_000_000, ge=1000)
+    spool_rows: int = Field(default=5_000_000, ge=10_000)
     """Legs that may wait for ClickHouse: an hour at 1,400 a second. Then `Record` refuses, and routers keep
     their legs."""
     remember_s: int = Field(default=7 * 24 * 3600, ge=60)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeAlias
 
-from google.protobuf import json_format
+from google.protobuf import json_format, struct_pb2
 from grpc import aio
 from homeward.common.v1 import leg_pb2, policy_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
@@ -20,14 +21,29 @@ from services.common.telemetry import attributes as names
 from services.common.words import Stage, Target
 from services.ledger.adapters.journal import Decision, Journal
 from services.ledger.adapters.spool import Spool
-from services.ledger.core.policy import Change, Policy, Row
+from services.ledger.core.policy import Policy, Row, replace_row
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
 MAX_LEGS = 10_000
 """Legs in one call, as the contract says."""
+MAX_UNIX_S = 7_258_118_400
+"""2200-01-01: what ClickHouse's DateTime64 can hold, with room."""
+MAX_ATTEMPTS = 65_535
+MAX_COUNT = 10**15
+"""Tokens of a leg, and microseconds: thirty years."""
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
+MAX_TOKEN_DIGITS = 18
+
+
+_TOKEN_FIELDS = (
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+)
 
 
 class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
@@ -36,7 +52,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     def __init__(self, spool: Spool, journal: Journal) -> None:
         self._spool = spool
         self._journal = journal
-        self.board = Board(journal.policy, journal.policy.version)
+        self.board = Board(_current(journal), journal.policy.version)
         self._tracer = trace.get_tracer("homeward.ledger")
 
     async def Record(self, request: ledger_pb2.RecordRequest, context: Context) -> ledger_pb2.RecordResponse:
@@ -62,7 +78,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> AsyncIterator[ledger_pb2.WatchPolicyResponse]:
         """Sends the policy now and after each change."""
         async for policy in self.board.watch(request.known_version):
-            yield ledger_pb2.WatchPolicyResponse(policy=_policy(policy))
+            yield ledger_pb2.WatchPolicyResponse(policy=policy)
 
     async def Decide(self, request: ledger_pb2.DecideRequest, context: Context) -> ledger_pb2.DecideResponse:
         """Appends a decision."""
@@ -72,20 +88,20 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
             if not getattr(request, field):
                 raise _invalid(field, "some text", "nothing")
         after = _core_row(request.after)
-
-        def change(policy: Policy) -> Change:
-            return Change(after.workload, policy.rows.get(after.workload), after, request.reason)
+        evidence = json_format.MessageToDict(request.evidence) if _finite(request.evidence) else None
+        if evidence is None:
+            raise _invalid("evidence", "finite numbers", "NaN or infinity")
 
         decision = await asyncio.to_thread(
             self._journal.decide,
-            change,
+            lambda policy: replace_row(policy, after, request.reason),
             request_id=request.request_id,
             expected_version=request.expected_policy_version,
             actor=request.actor,
-            evidence=json_format.MessageToDict(request.evidence),
+            evidence=evidence,
             now_unix_us=time.time_ns() // 1000,
         )
-        self.board.post(self._journal.policy, self._journal.policy.version)
+        self.board.post(_current(self._journal), self._journal.policy.version)
         return ledger_pb2.DecideResponse(decision=_decision(decision))
 
     async def ListDecisions(
@@ -93,12 +109,17 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.ListDecisionsResponse:
         """Reads the journal."""
         size = min(request.page_size or DEFAULT_PAGE, MAX_PAGE)
-        if request.page_token and not request.page_token.isdecimal():
+        token = request.page_token
+        if token and not (token.isdecimal() and len(token) <= MAX_TOKEN_DIGITS):
             raise _invalid("page_token", "a next_page_token", request.page_token[:20])
-        before = int(request.page_token) if request.page_token else None
-        found = await asyncio.to_thread(self._journal.decisions, request.workload, before, size)
-        token = str(found[-1].decision_id) if len(found) == size else ""
-        return ledger_pb2.ListDecisionsResponse(decisions=map(_decision, found), next_page_token=token)
+        before = int(token) if token else None
+        # One more than asked for, to know whether there is another page.
+        found = await asyncio.to_thread(self._journal.decisions, request.workload, before, size + 1)
+        page = found[:size]
+        return ledger_pb2.ListDecisionsResponse(
+            decisions=map(_decision, page),
+            next_page_token=str(page[-1].decision_id) if len(found) > size else "",
+        )
 
     async def Reserve(
         self, request: ledger_pb2.ReserveRequest, context: Context
@@ -134,17 +155,32 @@ def _check(leg: leg_pb2.Leg, index: int) -> None:
     for field in ("purpose", "target", "outcome"):
         if not getattr(leg, field):
             raise _invalid(f"legs[{index}].{field}", "a value", "nothing")
-    if not leg.start_time.seconds:
-        raise _invalid(f"legs[{index}].start_time", "a time", "nothing")
+    if not 0 < leg.start_time.seconds < MAX_UNIX_S or not 0 <= leg.start_time.nanos < 10**9:
+        raise _invalid(f"legs[{index}].start_time", "a time from 1970 to 2200", str(leg.start_time.seconds))
+    for holder, field, limit in (
+        (leg, "http_status", 999),
+        (leg, "attempts", MAX_ATTEMPTS),
+        (leg, "latency_us", MAX_COUNT),
+        (leg, "ttft_us", MAX_COUNT),
+        *((leg.usage, field, MAX_COUNT) for field in _TOKEN_FIELDS),
+    ):
+        if getattr(holder, field) > limit:
+            raise _invalid(f"legs[{index}].{field}", f"at most {limit}", str(getattr(holder, field)))
 
 
 def _core_row(row: policy_pb2.WorkloadPolicy) -> Row:
     if not row.workload:
         raise _invalid("after.workload", "the name of a workload", "nothing")
-    if not row.stage:
-        raise _invalid("after.stage", "a stage", "nothing")
+    if row.stage not in {stage.value for stage in Stage}:
+        raise _invalid("after.stage", "a stage", str(row.stage))
     if not row.allowed_targets:
         raise _invalid("after.allowed_targets", "at least one target", "none")
+    known = {target.value for target in Target}
+    for target in row.allowed_targets:
+        if target not in known:
+            raise _invalid("after.allowed_targets", "targets", str(target))
+    if row.HasField("sampling"):
+        raise _not_available("Decide with sampling")
     if row.sovereign_share_ppm > 1_000_000:
         raise _invalid("after.sovereign_share_ppm", "0 to 1000000", str(row.sovereign_share_ppm))
     return Row(
@@ -155,6 +191,18 @@ def _core_row(row: policy_pb2.WorkloadPolicy) -> Row:
         allowed_regions=tuple(row.allowed_regions),
         fallback_allowed=row.fallback_allowed,
     )
+
+
+def _finite(struct: struct_pb2.Struct) -> bool:
+    def values(value: struct_pb2.Value) -> Iterable[float]:
+        if value.HasField("number_value"):
+            yield value.number_value
+        for item in value.list_value.values:
+            yield from values(item)
+        for item in value.struct_value.fields.values():
+            yield from values(item)
+
+    return all(math.isfinite(number) for item in struct.fields.values() for number in values(item))
 
 
 def _proto_row(row: Row | None) -> policy_pb2.WorkloadPolicy | None:
@@ -170,11 +218,14 @@ def _proto_row(row: Row | None) -> policy_pb2.WorkloadPolicy | None:
     )
 
 
-def _policy(policy: Policy) -> policy_pb2.Policy:
+def _current(journal: Journal) -> policy_pb2.Policy:
+    policy: Policy = journal.policy
     rows: Iterable[Row] = (policy.rows[name] for name in sorted(policy.rows))
-    return policy_pb2.Policy(
+    message = policy_pb2.Policy(
         version=policy.version, workloads=[row for item in rows if (row := _proto_row(item))]
     )
+    message.effective_time.FromMicroseconds(journal.policy_unix_us)
+    return message
 
 
 def _decision(decision: Decision) -> ledger_pb2.Decision:

@@ -77,7 +77,7 @@ def to_request(chat: chat_pb2.Chat, *, streamed: bool) -> wire.Request:
         )
     if chat.HasField("response_format"):
         document["response_format"] = _response_format(chat.response_format)
-    extra = _plain(chat.extra_fields)
+    extra = _plain(chat.extra_fields, "chat.extra_fields")
     repeated = sorted(_OWN_FIELDS & extra.keys())
     if repeated:
         raise _invalid(f"chat.extra_fields.{repeated[0]}", "a field that Chat does not have", "it")
@@ -170,7 +170,9 @@ def _deltas(chunk: Mapping[str, Any]) -> Iterable[router_pb2.Delta]:
 def _message(message: chat_pb2.Message, where: str) -> dict[str, Any]:
     role = _ROLES.get(message.role)
     if role is None:
-        raise _invalid(f"{where}.role", "a role", str(message.role))
+        known = message.role in chat_pb2.Role.values()
+        got = chat_pb2.Role.Name(message.role) if known else str(message.role)
+        raise _invalid(f"{where}.role", "a role", got)
     if message.role == chat_pb2.ROLE_TOOL and not message.tool_call_id:
         raise _invalid(f"{where}.tool_call_id", "the id of the call that it answers", "nothing")
     document: dict[str, Any] = {"role": role, "content": _content(message, where)}
@@ -236,7 +238,10 @@ def _sampling(sampling: chat_pb2.SamplingParameters) -> dict[str, Any]:
 
 def _tool(tool: chat_pb2.Tool, where: str) -> dict[str, Any]:
     _check_name(tool.name, where)
-    function: dict[str, Any] = {"name": tool.name, "parameters": _plain(tool.parameters)}
+    function: dict[str, Any] = {
+        "name": tool.name,
+        "parameters": _plain(tool.parameters, f"{where}.parameters"),
+    }
     if tool.description:
         function["description"] = tool.description
     if tool.HasField("strict"):
@@ -254,7 +259,7 @@ def _response_format(form: chat_pb2.ResponseFormat) -> dict[str, Any]:
     _check_name(form.json_schema.name or "answer", "chat.response_format.json_schema")
     schema: dict[str, Any] = {
         "name": form.json_schema.name or "answer",
-        "schema": _plain(form.json_schema.schema),
+        "schema": _plain(form.json_schema.schema, "chat.response_format.json_schema.schema"),
     }
     if form.json_schema.HasField("strict"):
         schema["strict"] = form.json_schema.strict
@@ -266,11 +271,11 @@ def _check_name(name: str, where: str) -> None:
         raise _invalid(f"{where}.name", "1 to 64 letters, digits, _ and -", repr(name))
 
 
-def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
+def _plain(struct: struct_pb2.Struct, where: str) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json_format.MessageToDict(struct)
     except ValueError:
-        raise _invalid("chat", "finite numbers", "NaN or infinity") from None
+        raise _invalid(where, "finite numbers", "NaN or infinity") from None
     return {key: _whole(value) for key, value in document.items()}
 
 

@@ -39,6 +39,9 @@ from services.router.core.usage import UNKNOWN, Usage, estimated
 
 log = logging.getLogger(__name__)
 
+MAX_MODEL_CHARS = 200
+"""Characters of a model's name that are kept: it is the upstream's word, and goes into headers and rows."""
+
 _FALL_BACK_STATUSES = RETRIED_STATUSES | {403}
 """Statuses that say something about the upstream rather than the request: another may serve it."""
 
@@ -236,9 +239,10 @@ class Dispatcher:
             call.first_byte()
             try:
                 body = await exchange.read()
-            except BaseException:
+            except BaseException as error:
                 exchange.close(whole=False)
-                self._upstreams.failed_late(call.route)
+                if isinstance(error, DomainError):
+                    self._upstreams.failed_late(call.route)
                 raise
             exchange.close(whole=True)
             if exchange.status == 401:
@@ -254,8 +258,14 @@ class Dispatcher:
                 call.error_reason = Reason.UPSTREAM_REJECTED
                 call.finish(Outcome.REJECTED)
                 return call.opened(exchange, codec.error(exchange.status, body), None)
-            answer = codec.answer(body)
-            call.usage, call.model = answer.usage, answer.model or call.model
+            try:
+                answer = codec.answer(body)
+            except DomainError:
+                self._upstreams.failed_late(call.route)
+                raise
+            self._upstreams.succeeded(call.route)
+            call.usage = answer.usage
+            call.served_by(answer.model)
             call.finish(Outcome.OK)
             return call.opened(exchange, answer.body, None)
         except DomainError as error:
@@ -290,6 +300,7 @@ class Dispatcher:
             if not stream.finished:
                 raise _broken(call.route, "the connection ended before the answer did")
             whole = True
+            self._upstreams.succeeded(call.route)
             call.read(stream)
             call.finish(Outcome.OK)
         except DomainError as error:
@@ -396,7 +407,11 @@ class _Call:
     def read(self, stream: wire.StreamCodec) -> None:
         """Takes over what a stream has said of itself."""
         self.usage = stream.usage
-        self.model = stream.model or self.model
+        self.served_by(stream.model)
+
+    def served_by(self, model: str) -> None:
+        """Takes over what the upstream calls the model that served, if it says so."""
+        self.model = model[:MAX_MODEL_CHARS] or self.model
 
     def estimate(self, output_chars: int) -> None:
         """Fills in a usage that the upstream did not get to report."""
@@ -517,7 +532,7 @@ def codec_for(request: wire.Request, route: catalog.Route, answer_as: str | None
 def _conversation(ask: Ask) -> bytes:
     # Without a declared conversation, its beginning names it: that stays while turns are added.
     if ask.conversation:
-        return f"{ask.key.name}\n{ask.conversation}".encode()
+        return f"{ask.key.name}\n{ask.conversation}".encode("utf-8", "surrogateescape")
     return f"{ask.key.name}\n{wire.opening(ask.request)}".encode()
 
 

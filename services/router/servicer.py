@@ -22,6 +22,8 @@ from services.router.core.keys import EXPERIMENTS, Key, KeyRing
 from services.router.core.limits import Gate, Limiter
 from services.router.dispatch import Ask, Decided, Dispatcher, Opened
 
+SAMPLE_ID_BYTES = 16
+
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
 
@@ -76,6 +78,24 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> Opened:
         span = trace.get_current_span()
         self._limiter.admit(key, time.monotonic())
+        for field, words in (("purpose", Purpose), ("target", Target)):
+            number = getattr(routing, field)
+            if number and number not in {word.value for word in words}:
+                raise DomainError(
+                    Reason.INVALID_REQUEST,
+                    f"`routing.{field}` {number} is none that this version knows",
+                    field=f"routing.{field}",
+                    expected="a value of the contract",
+                    got=number,
+                )
+        if len(routing.sample_id) not in (0, SAMPLE_ID_BYTES):
+            raise DomainError(
+                Reason.INVALID_REQUEST,
+                f"`routing.sample_id` must be {SAMPLE_ID_BYTES} bytes, not {len(routing.sample_id)}",
+                field="routing.sample_id",
+                expected=f"{SAMPLE_ID_BYTES} bytes",
+                got=f"{len(routing.sample_id)} bytes",
+            )
         purpose = Purpose(routing.purpose or Purpose.PRODUCTION)
         if purpose is not Purpose.PRODUCTION and EXPERIMENTS not in key.scopes:
             raise DomainError(

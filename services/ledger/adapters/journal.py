@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ _decisions = sql.Table(
     sql.Column("before", sql.Text, nullable=False),
     sql.Column("after", sql.Text, nullable=False),
     sql.Column("evidence", sql.Text, nullable=False),
-    sql.Column("policy_version", sql.BigInteger, nullable=False),
+    sql.Column("policy_version", sql.BigInteger, nullable=False, unique=True),
     sql.Column("entry_sha256", sql.LargeBinary(32), nullable=False),
 )
 _HASHED = (
@@ -80,6 +81,9 @@ class Journal:
         self._engine = sql.create_engine(f"sqlite:///{file}")
         sql.event.listen(self._engine, "connect", _durable)
         _metadata.create_all(self._engine)
+        self._deciding = threading.Lock()
+        self.policy_unix_us = 0
+        """When the policy in force was made, microseconds since the epoch; 0 for none."""
         self.policy = self._replay()
 
     def decide(
@@ -102,10 +106,29 @@ class Journal:
         Raises:
             DomainError: POLICY_CHANGED.
         """
+        # One at a time: each rests on the policy that the one before has made.
+        with self._deciding:
+            decision, policy = self._append(
+                change, request_id, expected_version, actor, evidence, now_unix_us
+            )
+            if policy is not None:
+                self.policy, self.policy_unix_us = policy, decision.decide_unix_us
+            return decision
+
+    def _append(
+        self,
+        change: Callable[[Policy], Change],
+        request_id: bytes,
+        expected_version: int,
+        actor: str,
+        evidence: Mapping[str, Any],
+        now_unix_us: int,
+    ) -> tuple[Decision, Policy | None]:
+        """The decision, and the policy that it made; None if it had been made before."""
         with self._engine.begin() as db:
             known = db.execute(sql.select(_decisions).where(_decisions.c.request_id == request_id)).first()
             if known is not None:
-                return _decision(known)
+                return _decision(known), None
             if self.policy.version != expected_version:
                 raise DomainError(
                     Reason.POLICY_CHANGED,
@@ -143,9 +166,7 @@ class Journal:
                     expected_version=expected_version,
                     current_version="",
                 ) from error
-            decision = _decision(row)
-        self.policy = policy
-        return decision
+            return _decision(row), policy
 
     def decisions(self, workload: str, before_id: int | None, limit: int) -> list[Decision]:
         """Entries, the newest first; those of one workload if it is not empty."""
@@ -170,6 +191,7 @@ class Journal:
                 if chain != row.entry_sha256:
                     raise BrokenChainError(f"journal entry {row.decision_id} is not what was written")
                 policy = apply(policy, _decision(row).change)
+                self.policy_unix_us = row.decide_unix_us
         return policy
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from services.common.errors import DomainError, Reason
 from services.common.words import Stage, Target
 
 
@@ -58,6 +59,33 @@ def apply(policy: Policy, change: Change) -> Policy:
     if change.after is not None:
         rows[change.workload] = change.after
     return Policy(policy.version + 1, rows)
+
+
+def replace_row(policy: Policy, after: Row, reason: str) -> Change:
+    """The change to a workload's row that somebody decided.
+
+    Raises:
+        DomainError: WORKLOAD_NOT_FOUND, or INVALID_REQUEST if it would allow what the data class does not:
+            targets and regions are the settings' alone.
+    """
+    before = policy.rows.get(after.workload)
+    if before is None:
+        raise DomainError(
+            Reason.WORKLOAD_NOT_FOUND,
+            f"no workload {after.workload!r} is registered",
+            workload=after.workload,
+            nearest="",
+        )
+    for name in ("allowed_targets", "allowed_regions", "fallback_allowed"):
+        if getattr(after, name) != getattr(before, name):
+            raise DomainError(
+                Reason.INVALID_REQUEST,
+                f"`after.{name}` follows from the workload's data class; change that in the settings",
+                field=f"after.{name}",
+                expected=getattr(before, name),
+                got=getattr(after, name),
+            )
+    return Change(after.workload, before, after, reason)
 
 
 def settle(policy: Policy, registered: Iterable[Registered]) -> list[Change]:

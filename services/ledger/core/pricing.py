@@ -12,6 +12,8 @@ from decimal import Decimal
 
 NANOS_PER_DOLLAR = 1_000_000_000
 TOKENS_PER_RATE = 1_000_000
+MAX_NANOS = 2**63 - 1
+"""The largest cost that the book can hold: nine billion dollars. A larger one is somebody's mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def price(tokens: Tokens, rates: Rates | None) -> Price:
         if rate is None:
             return UNKNOWN
         total += count * rate.at(all_input)
-    return Price(_divide(total, TOKENS_PER_RATE) + rates.per_request, rates.source, rates.version)
+    cost_nanos = _divide(total, TOKENS_PER_RATE) + rates.per_request
+    return Price(cost_nanos, rates.source, rates.version) if cost_nanos <= MAX_NANOS else UNKNOWN
 
 
 def nanos(dollars: Decimal) -> int:

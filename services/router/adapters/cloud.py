@@ -181,7 +181,8 @@ class CloudAdapter:
                 exchange = Exchange(response, route, attempt, first, self._timeouts.silence_s)
                 if status >= 500:
                     breaker.failed(time.monotonic())
-                else:
+                elif status >= 400:
+                    # An upstream that judges requests works. One that answers has yet to do it whole.
                     breaker.succeeded()
                 if status not in RETRIED_STATUSES:
                     return exchange
@@ -209,8 +210,12 @@ class CloudAdapter:
             on_retry(attempt, problem, wait_s)
             await asyncio.sleep(wait_s)
 
+    def succeeded(self, route: Route) -> None:
+        """Tells the breaker of an answer that came whole."""
+        self._breaker(route.upstream.name).succeeded()
+
     def failed_late(self, route: Route) -> None:
-        """Tells the breaker of an answer that broke off or fell silent."""
+        """Tells the breaker of an answer that broke off, fell silent or made no sense."""
         self._breaker(route.upstream.name).failed(time.monotonic())
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ from homeward.common.v1 import leg_pb2, usage_pb2, workload_pb2
 from homeward.ledger.v1 import ledger_pb2
 
 from services.common.interceptors import untraced
-from services.common.outbox import Outbox, OutboxFullError
+from services.common.outbox import Batch, Outbox, OutboxFullError
 from services.common.server import MAX_MESSAGE_BYTES
 from services.router.core.leg import Leg
 from services.router.core.usage import Usage
@@ -58,6 +58,7 @@ class LegQueue:
             remember_s=0,
             outbox_id=os.urandom(16),
         )
+        self._refused = state_dir / "refused-legs.binpb"
         self._ledger = ledger
         self._max_in_memory = max_in_memory
         self._memory: list[Leg] = []
@@ -139,22 +140,44 @@ class LegQueue:
         return True
 
     def _ship(self, record: Callable[..., ledger_pb2.RecordResponse]) -> None:
+        batch = self._outbox.next_batch(BATCH_LEGS)
+        if batch is None:
+            return
         try:
-            batch = self._outbox.next_batch(BATCH_LEGS)
-            if batch is None:
-                return
             record(record_request(batch.payloads), timeout=RECORD_TIMEOUT_S, metadata=untraced())
             self._outbox.acknowledge(batch.number, int(time.time()))
         except (grpc.RpcError, sqlite3.OperationalError) as error:
+            if _code(error) is grpc.StatusCode.INVALID_ARGUMENT:
+                self._set_aside(record, batch)
+                return
             self._retry_at = time.monotonic() + RETRY_S
             if not self._ledger_away:
                 self._ledger_away = True
-                code = error.code().name if isinstance(error, grpc.Call) else str(error)
-                log.warning("the ledger does not take legs (%s); they wait on disk", code)
+                code = _code(error)
+                log.warning("the ledger does not take legs (%s); they wait on disk", code or error)
             return
         if self._ledger_away:
             self._ledger_away = False
             log.info("the ledger takes legs again; %d wait", self._outbox.waiting)
+
+    def _set_aside(self, record: Callable[..., ledger_pb2.RecordResponse], batch: Batch) -> None:
+        # One leg that the ledger refuses must not hold up all those behind it. It is kept in a file.
+        for payload in batch.payloads:
+            try:
+                record(record_request([payload]), timeout=RECORD_TIMEOUT_S, metadata=untraced())
+            except grpc.RpcError as error:
+                if _code(error) is not grpc.StatusCode.INVALID_ARGUMENT:
+                    return
+                with self._refused.open("ab") as file:
+                    file.write(record_request([payload]))
+                log.error("the ledger refuses a leg (%s); it is kept in %s", error, self._refused)
+        self._outbox.acknowledge(batch.number, int(time.time()))
+
+
+def _code(error: Exception) -> grpc.StatusCode | None:
+    # The errors that a stub raises are calls too, which their type does not say.
+    code = getattr(error, "code", None)
+    return code() if callable(code) else None
 
 
 def record_request(legs: Iterable[bytes]) -> bytes:

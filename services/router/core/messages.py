@@ -24,7 +24,27 @@ STOP_REASONS = {
 }
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TYPES: dict[str, type] = {"tools": list, "output_config": dict, "output_format": dict}
-_UNTRANSLATABLE = ("top_k", "mcp_servers", "container", "context_management")
+_TRANSLATED = frozenset(
+    {
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "output_config",
+        "output_format",
+        "stop_sequences",
+        "stream",
+        "system",
+        "temperature",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_p",
+        # Has no effect, and none is missed: it says what may be cached, not what must.
+        "cache_control",
+    }
+)
+"""All that is not here is refused, so that what Anthropic adds tomorrow is too."""
 
 
 class MessagesCodec:
@@ -221,8 +241,9 @@ def to_chat(document: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DomainError: INVALID_REQUEST.
     """
-    for field in _UNTRANSLATABLE:
-        if document.get(field) is not None:
+    for field, value in document.items():
+        harmless = value is None or (field == "service_tier" and value == "auto")
+        if field not in _TRANSLATED and not harmless:
             raise _refused(field)
     thinking = document.get("thinking")
     if isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled"):

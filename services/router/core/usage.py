@@ -39,6 +39,9 @@ class Usage:
 
 UNKNOWN = Usage()
 
+MAX_COUNT = 10**12
+"""A larger count is a server's mistake, and unknown; it would not fit the book."""
+
 
 def from_openai(report: object) -> Usage:
     """Usage as OpenAI-compatible servers report it, in `usage` of any of their APIs.
@@ -65,18 +68,19 @@ def from_openai(report: object) -> Usage:
 
 
 def from_anthropic(report: object) -> Usage:
-    """Usage as Anthropic's Messages API reports it, whose input classes are disjoint already."""
+    """Usage as Anthropic's Messages API reports it: input classes are disjoint, thinking is in the output."""
     if not isinstance(report, Mapping):
         return UNKNOWN
     fresh, answer = _count(report, "input_tokens"), _count(report, "output_tokens")
     if fresh is None and answer is None:
         return UNKNOWN
+    thinking = _detail(report, ("output_tokens_details",), "thinking_tokens")
     return Usage(
         input_tokens=fresh,
         cached_input_tokens=_count(report, "cache_read_input_tokens") or 0,
         cache_write_tokens=_count(report, "cache_creation_input_tokens") or 0,
-        output_tokens=answer,
-        reasoning_tokens=0,
+        output_tokens=None if answer is None else max(0, answer - thinking),
+        reasoning_tokens=thinking,
         source=UsageSource.UPSTREAM,
     )
 
@@ -96,7 +100,7 @@ def estimated(input_chars: int, output_chars: int) -> Usage:
 def _count(report: Mapping[str, Any], *keys: str) -> int | None:
     for key in keys:
         value = report.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
             return value
     return None
 

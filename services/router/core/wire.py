@@ -28,6 +28,11 @@ PATHS = {
 """Path of each call below an upstream's base URL, and below /v1 at the door."""
 
 
+MAX_DEPTH = 200
+"""Levels of nesting in a body: more than any schema has, and what can still be written again (orjson
+reads about 1,000 levels but writes 254)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request as an application sent it."""
@@ -103,6 +108,15 @@ def parse_request(api: str, body: bytes) -> Request:
         ) from None
     if not isinstance(document, dict):
         raise _invalid("", "a JSON object", document)
+    # Most bodies have fewer brackets than the limit, and then need no walk.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper_than(document, MAX_DEPTH):
+        raise DomainError(
+            Reason.INVALID_REQUEST,
+            f"the body is nested more than {MAX_DEPTH} deep",
+            field="",
+            expected=f"at most {MAX_DEPTH} levels",
+            got="more",
+        )
     model = document.get("model")
     if not isinstance(model, str) or not model:
         raise _invalid("model", "the name of a model", model)
@@ -135,6 +149,20 @@ def parse_request(api: str, body: bytes) -> Request:
         streamed=bool(streamed),
         input_chars=len(body),
     )
+
+
+def _deeper_than(document: object, levels: int) -> bool:
+    level: list[Any] = [document]
+    for _ in range(levels):
+        level = [
+            item
+            for holder in level
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
 
 
 def system_prompt(request: Request) -> str:
@@ -263,6 +291,8 @@ class SameStream:
         self.output_chars = 0
         self.finished = False
         self.error = ""
+        self.sequence_number = -1
+        """Of the last event that had one: those of the Responses API count up."""
         self._dialect = dialect
         self._answer_as = answer_as
         self._hide_usage = hide_usage
@@ -287,7 +317,7 @@ class SameStream:
 
     def broken(self, error: DomainError) -> bytes:
         """An error event in the protocol's shape."""
-        return self._dialect.error_event(error)
+        return self._dialect.error_event(error, self.sequence_number + 1)
 
     def rename(self, event: bytes, data: bytes, served: object, nested: str = "") -> bytes:
         """The event with the `model` that the application shall see."""
@@ -322,7 +352,8 @@ class Dialect:
     usage_on_request: bool
     """True if streamed usage must be asked for."""
     error: Callable[[DomainError], bytes]
-    error_event: Callable[[DomainError], bytes]
+    error_event: Callable[[DomainError, int], bytes]
+    """From the error and the event's sequence number."""
 
 
 def openai_error(error: DomainError) -> bytes:
@@ -402,6 +433,9 @@ def _delta_chars(choice: dict[str, Any]) -> int:
 
 def _read_responses(stream: SameStream, event: bytes, data: bytes, document: dict[str, Any]) -> bytes:
     kind = document.get("type")
+    number = document.get("sequence_number")
+    if isinstance(number, int):
+        stream.sequence_number = number
     delta = document.get("delta")
     if isinstance(delta, str):
         stream.output_chars += len(delta)
@@ -476,16 +510,16 @@ _INPUT = {
 }
 
 
-def _openai_event(error: DomainError) -> bytes:
+def _openai_event(error: DomainError, _number: int) -> bytes:
     return sse.event(openai_error(error))
 
 
-def _responses_event(error: DomainError) -> bytes:
+def _responses_event(error: DomainError, number: int) -> bytes:
     data = {"type": "error", "code": error.reason.value.lower(), "message": error.message}
-    return sse.event(orjson.dumps({**data, "param": None, "sequence_number": 0}), "error")
+    return sse.event(orjson.dumps({**data, "param": None, "sequence_number": number}), "error")
 
 
-def _anthropic_event(error: DomainError) -> bytes:
+def _anthropic_event(error: DomainError, _number: int) -> bytes:
     return sse.event(anthropic_error(error), "error")
 
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -196,6 +196,9 @@ class Door:
         # Refused by its announcement, before a byte of it is kept.
         if (request.content_length or 0) > self._limits.body_bytes:
             raise too_large
+        expects = request.headers.get("Expect", "").lower() == "100-continue"
+        if expects and request.version >= HttpVersion11 and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         limit_s = self._limits.body_timeout_s
         try:
             if request.content.is_eof():

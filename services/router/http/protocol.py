@@ -17,6 +17,11 @@ from services.router.core import wire
 log = logging.getLogger(__name__)
 
 
+LINGER_S = 2.0
+"""How long the rest of a refused body is read and thrown away: a client that sends everything before it
+reads would get a reset instead of the answer."""
+
+
 class Server(web.Server):
     """Makes connections that keep to the limits."""
 
@@ -40,7 +45,7 @@ class Server(web.Server):
             keepalive_timeout=limits.keepalive_s,
             max_line_size=limits.header_bytes,
             max_field_size=limits.header_bytes,
-            lingering_time=0,
+            lingering_time=LINGER_S,
             # Bodies are passed on as they come; a compressed one could grow past every limit.
             auto_decompress=False,
         )

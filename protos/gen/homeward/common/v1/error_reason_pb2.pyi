@@ -102,7 +102,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_BREAKER_OPEN: _ErrorReason.ValueType  # 45
     """ERROR_REASON_BREAKER_OPEN: the upstream has failed too often and is left alone for a while.
-    Example: {"upstream": "openai", "retry_after_s": "8"}
+    Example: {"upstream": "openai", "retry_after_s": "8", "attempts": "0"}
     """
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 46
     """ERROR_REASON_CANCELLED: the caller gave up.
@@ -118,7 +118,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 62
     """ERROR_REASON_QUEUE_FULL: a bounded queue is full; try again later.
-    Example: {"queue": "legs", "limit": "1000000"}
+    Example: {"queue": "legs", "limit": "1000000", "retry_after_s": "5"}
     """
     ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 63
     """ERROR_REASON_STORAGE_UNAVAILABLE: a disk or database that the answer needs is away.
@@ -231,7 +231,7 @@ Example: {"upstream": "openai", "status": "400", "message": "…"}
 """
 ERROR_REASON_BREAKER_OPEN: ErrorReason.ValueType  # 45
 """ERROR_REASON_BREAKER_OPEN: the upstream has failed too often and is left alone for a while.
-Example: {"upstream": "openai", "retry_after_s": "8"}
+Example: {"upstream": "openai", "retry_after_s": "8", "attempts": "0"}
 """
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 46
 """ERROR_REASON_CANCELLED: the caller gave up.
@@ -247,7 +247,7 @@ Example: {"method": "RegisterExperiment"}
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 62
 """ERROR_REASON_QUEUE_FULL: a bounded queue is full; try again later.
-Example: {"queue": "legs", "limit": "1000000"}
+Example: {"queue": "legs", "limit": "1000000", "retry_after_s": "5"}
 """
 ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 63
 """ERROR_REASON_STORAGE_UNAVAILABLE: a disk or database that the answer needs is away.

@@ -1,0 +1,620 @@
+"""The unmodified Anthropic SDK gets what it expects, from an upstream that speaks its API and from others."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import anthropic
+import orjson
+import pytest
+from anthropic import AsyncAnthropic
+
+from tests.support import anthropic_upstream
+from tests.support.anthropic_upstream import AnthropicUpstream
+from tests.support.stack import SECRETS, Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ALIAS, SERVED = "gpt-4o-mini", "stand-in-mini"
+CLAUDE = "claude-test-1"
+SETTINGS = """
+[upstreams.claude]
+protocol = "anthropic"
+base_url = "{plain}"
+api_key = "sk-ant-upstream"
+apis = ["messages"]
+models = ["claude-*"]
+
+[[prices]]
+provider = "claude"
+model = "claude-*"
+input_usd_per_mtok = 3
+cached_input_usd_per_mtok = 0.30
+cache_write_usd_per_mtok = 3.75
+output_usd_per_mtok = 15
+
+[upstreams.dated]
+protocol = "anthropic"
+base_url = "{dated}"
+api_key = "sk-ant-upstream"
+apis = ["messages"]
+
+[models.claude-alias]
+routes = [{{ upstream = "dated", model = "claude-real" }}]
+
+[upstreams.keyless]
+protocol = "anthropic"
+base_url = "{plain}"
+api_key = "sk-ant-wrong"
+apis = ["messages"]
+
+[models.locked-out]
+routes = [{{ upstream = "keyless", model = "claude-real" }}]
+"""
+QUESTION = {"role": "user", "content": "Where is my card? It was sent on 2024-05-01 to Ghent."}
+ASKS_WEATHER = {"role": "user", "content": "What is the weather in Bruges?"}
+WEATHER: dict[str, Any] = {
+    "name": "get_weather",
+    "description": "Tells the weather in a city.",
+    "input_schema": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    },
+}
+TIME: dict[str, Any] = {
+    "name": "get_time",
+    "description": "Tells the hour.",
+    "input_schema": {"type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"]},
+}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+FAULT = "x-stand-in-fault"
+
+
+@pytest.fixture(scope="module")
+async def upstream() -> AsyncIterator[AnthropicUpstream]:
+    """An upstream that answers under the name that it was asked for."""
+    server = AnthropicUpstream()
+    async with server.running():
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def dated() -> AsyncIterator[AnthropicUpstream]:
+    """An upstream whose answers have the model's full name, as Anthropic's do for an alias."""
+    server = AnthropicUpstream("-20250929")
+    async with server.running():
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def stack(
+    tmp_path_factory: pytest.TempPathFactory, upstream: AnthropicUpstream, dated: AnthropicUpstream
+) -> AsyncIterator[Stack]:
+    settings = SETTINGS.format(plain=upstream.base_url, dated=dated.base_url)
+    async with Stack(tmp_path_factory.mktemp("anthropic"), settings) as running:
+        await running.start()
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def client(stack: Stack) -> AsyncIterator[AsyncAnthropic]:
+    base_url = stack.base_url.removesuffix("/v1")
+    async with AsyncAnthropic(base_url=base_url, api_key=SECRETS.api_key, max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture
+def traced() -> tuple[str, dict[str, str]]:
+    """A trace of the test's own: its id, and the header that makes a request part of it."""
+    trace_id = os.urandom(16).hex()
+    return trace_id, {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+
+
+async def arrived(stack: Stack) -> dict[str, Any]:
+    """The chat completion that reached the cloud last."""
+    async with aiohttp.ClientSession() as session, session.get(f"{stack.cloud}/stand-in/last") as response:
+        last = await response.json()
+    assert last["path"] == "/v1/chat/completions"
+    document: dict[str, Any] = orjson.loads(base64.b64decode(last["body"]))
+    return document
+
+
+async def post(stack: Stack, body: bytes, headers: Mapping[str, str]) -> tuple[aiohttp.ClientResponse, bytes]:
+    """A request without the SDK, for what must be seen byte by byte."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{stack.base_url}/messages", data=body, headers=headers) as response,
+    ):
+        return response, await response.read()
+
+
+# --- translated for a server that speaks chat completions --------------------------------------------
+
+
+@pytest.mark.parametrize("model", [ALIAS, SERVED])
+async def test_a_message_is_answered_under_the_model_that_was_asked_for(
+    client: AsyncAnthropic, model: str
+) -> None:
+    answer = await client.messages.create(model=model, max_tokens=100, messages=[QUESTION])
+    assert answer.type == "message"
+    assert answer.role == "assistant"
+    assert answer.model == model
+    assert answer.stop_reason == "end_turn"
+    assert answer.content[0].type == "text"
+    assert answer.content[0].text
+    assert answer.usage.input_tokens > 0
+    assert answer.usage.output_tokens > 0
+
+
+async def test_an_answer_that_is_too_long_stops_at_max_tokens(client: AsyncAnthropic) -> None:
+    answer = await client.messages.create(model=ALIAS, max_tokens=3, messages=[QUESTION])
+    assert answer.stop_reason == "max_tokens"
+    assert answer.usage.output_tokens == 3
+
+
+async def test_the_synchronous_client_is_answered_too(stack: Stack) -> None:
+    def ask() -> str:
+        base_url = stack.base_url.removesuffix("/v1")
+        with anthropic.Anthropic(base_url=base_url, api_key=SECRETS.api_key, max_retries=0) as client:
+            return client.messages.create(model=ALIAS, max_tokens=50, messages=[QUESTION]).content[0].text
+
+    assert await asyncio.to_thread(ask)
+
+
+async def test_a_stream_gives_its_text_and_then_the_whole_message(client: AsyncAnthropic) -> None:
+    async with client.messages.stream(model=ALIAS, max_tokens=100, messages=[QUESTION]) as stream:
+        text = "".join([piece async for piece in stream.text_stream])
+        final = await stream.get_final_message()
+    assert text
+    assert final.content[0].text == text
+    assert final.model == ALIAS
+    assert final.stop_reason == "end_turn"
+    assert final.usage.input_tokens > 0
+    assert final.usage.output_tokens > 0
+
+
+async def test_streamed_events_come_in_the_order_of_the_messages_api(client: AsyncAnthropic) -> None:
+    stream = await client.messages.create(model=ALIAS, max_tokens=100, messages=[QUESTION], stream=True)
+    kinds = [event.type async for event in stream]
+    deltas = kinds.count("content_block_delta")
+    assert deltas > 1
+    assert kinds == [
+        "message_start",
+        "content_block_start",
+        *["content_block_delta"] * deltas,
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
+
+
+async def test_a_system_prompt_names_the_workload_and_comes_first(
+    client: AsyncAnthropic, stack: Stack
+) -> None:
+    raw = await client.messages.with_raw_response.create(
+        model=ALIAS, max_tokens=20, system="You triage tickets.", messages=[QUESTION]
+    )
+    assert raw.headers["x-homeward-workload"] == "ticket-triage"
+    assert raw.headers["x-homeward-model"] == SERVED
+    messages = (await arrived(stack))["messages"]
+    assert messages == [{"role": "system", "content": "You triage tickets."}, QUESTION]
+
+
+async def test_sampling_goes_through_the_translation(client: AsyncAnthropic, stack: Stack) -> None:
+    await client.messages.create(
+        model=ALIAS,
+        max_tokens=20,
+        system=[{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}],
+        messages=[QUESTION],
+        stop_sequences=["END"],
+        metadata={"user_id": "u-1"},
+        extra_body={"temperature": 0.5, "top_p": 0.9},
+    )
+    body = await arrived(stack)
+    assert body["messages"][0] == {"role": "system", "content": "One.\nTwo."}
+    wanted = {
+        "model": SERVED,
+        "max_tokens": 20,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "stop": ["END"],
+        "user": "u-1",
+    }
+    assert {key: body[key] for key in wanted} == wanted
+
+
+async def test_a_tool_is_called_and_its_result_is_understood(client: AsyncAnthropic, stack: Stack) -> None:
+    asked = await client.messages.create(
+        model=ALIAS, max_tokens=100, messages=[ASKS_WEATHER], tools=[WEATHER]
+    )
+    assert asked.stop_reason == "tool_use"
+    (call,) = asked.content
+    assert call.type == "tool_use"
+    assert call.name == "get_weather"
+    assert isinstance(call.input["city"], str)
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": '{"sky":"overcast"}'}
+    answer = await client.messages.create(
+        model=ALIAS,
+        max_tokens=100,
+        messages=[
+            ASKS_WEATHER,
+            {"role": "assistant", "content": [call.to_dict()]},
+            {"role": "user", "content": [result]},
+        ],
+        tools=[WEATHER],
+    )
+    assert answer.stop_reason == "end_turn"
+    assert "overcast" in answer.content[0].text
+    user, assistant, tool = (await arrived(stack))["messages"]
+    assert user == ASKS_WEATHER
+    assert assistant["tool_calls"][0]["id"] == call.id
+    assert tool == {"role": "tool", "tool_call_id": call.id, "content": '{"sky":"overcast"}'}
+
+
+async def test_a_tool_call_is_streamed_piece_by_piece(client: AsyncAnthropic) -> None:
+    async with client.messages.stream(
+        model=ALIAS, max_tokens=100, messages=[ASKS_WEATHER], tools=[WEATHER]
+    ) as stream:
+        events = [event async for event in stream]
+        final = await stream.get_final_message()
+    pieces = [event.partial_json for event in events if event.type == "input_json"]
+    assert len(pieces) > 1
+    assert final.stop_reason == "tool_use"
+    (call,) = final.content
+    assert call.type == "tool_use"
+    assert call.id
+    assert call.name == "get_weather"
+    assert call.input == orjson.loads("".join(pieces))
+
+
+@pytest.mark.parametrize(
+    ("choice", "called"),
+    [
+        ({"type": "auto"}, "get_weather"),
+        ({"type": "any"}, "get_weather"),
+        ({"type": "tool", "name": "get_time"}, "get_time"),
+        ({"type": "none"}, None),
+    ],
+    ids=lambda value: value["type"] if isinstance(value, dict) else "",
+)
+async def test_a_tool_choice_is_followed(
+    client: AsyncAnthropic, choice: dict[str, str], called: str | None
+) -> None:
+    answer = await client.messages.create(
+        model=ALIAS, max_tokens=100, messages=[ASKS_WEATHER], tools=[WEATHER, TIME], tool_choice=choice
+    )
+    assert [block.name for block in answer.content if block.type == "tool_use"] == (
+        [called] if called else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "url"),
+    [
+        (
+            {"type": "base64", "media_type": "image/png", "data": PIXEL},
+            f"data:image/png;base64,{PIXEL}",
+        ),
+        ({"type": "url", "url": "https://example.org/cat.png"}, "https://example.org/cat.png"),
+    ],
+    ids=["base64", "url"],
+)
+async def test_an_image_reaches_the_model(
+    client: AsyncAnthropic, stack: Stack, source: dict[str, str], url: str
+) -> None:
+    blocks = [{"type": "image", "source": source}, {"type": "text", "text": "What is this?"}]
+    answer = await client.messages.create(
+        model=ALIAS, max_tokens=100, messages=[{"role": "user", "content": blocks}]
+    )
+    assert "1 image" in answer.content[0].text
+    (message,) = (await arrived(stack))["messages"]
+    assert message["content"][0] == {"type": "image_url", "image_url": {"url": url}}
+
+
+async def test_tokens_from_the_cache_are_counted_apart(client: AsyncAnthropic) -> None:
+    # Long enough for the stand-in's prompt cache, and of this test alone.
+    text = f"{os.urandom(8).hex()} " + "The card was sent to Ghent and did not arrive. " * 200
+    messages = [{"role": "user", "content": text}]
+    first = await client.messages.create(model=ALIAS, max_tokens=5, messages=messages)
+    again = await client.messages.create(model=ALIAS, max_tokens=5, messages=messages)
+    assert first.usage.cache_read_input_tokens == 0
+    assert again.usage.cache_read_input_tokens is not None
+    assert again.usage.cache_read_input_tokens >= 1024
+    assert again.usage.input_tokens + again.usage.cache_read_input_tokens == first.usage.input_tokens
+
+
+async def test_a_translated_leg_is_booked_as_messages(
+    client: AsyncAnthropic, stack: Stack, traced: tuple[str, dict[str, str]]
+) -> None:
+    trace_id, headers = traced
+    async with client.messages.stream(
+        model=ALIAS, max_tokens=20, messages=[QUESTION], extra_headers=headers
+    ) as stream:
+        final = await stream.get_final_message()
+    (leg,) = await stack.legs(1, where=f"trace_id = '{trace_id}'")
+    assert (leg["api"], leg["streamed"], leg["upstream"]) == ("messages", True, "cloud")
+    assert (leg["model_requested"], leg["model"], leg["outcome"]) == (ALIAS, SERVED, "ok")
+    assert leg["output_tokens"] == final.usage.output_tokens
+    assert leg["usage_source"] == "upstream"
+
+
+# --- errors ------------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_model_is_a_not_found_error(client: AsyncAnthropic) -> None:
+    with pytest.raises(anthropic.NotFoundError) as caught:
+        await client.messages.create(model="gpt-9", max_tokens=5, messages=[QUESTION])
+    assert caught.value.body["type"] == "error"
+    assert caught.value.body["error"]["type"] == "not_found_error"
+    assert "gpt-9" in caught.value.body["error"]["message"]
+
+
+async def test_a_wrong_key_is_an_authentication_error(client: AsyncAnthropic) -> None:
+    stranger = client.with_options(api_key="hw-nobody")
+    with pytest.raises(anthropic.AuthenticationError) as caught:
+        await stranger.messages.create(model=ALIAS, max_tokens=5, messages=[QUESTION])
+    assert caught.value.body["error"]["type"] == "authentication_error"
+    with pytest.raises(anthropic.AuthenticationError):
+        await stranger.models.list()
+
+
+DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "A text."}}
+
+
+CALLED = {
+    "role": "assistant",
+    "content": [{"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Bruges"}}],
+}
+SHOWN = {
+    "role": "user",
+    "content": [
+        {
+            "type": "tool_result",
+            "tool_use_id": "toolu_1",
+            "content": [
+                {
+                    "type": "image",
+                    "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
+                }
+            ],
+        }
+    ],
+}
+"""A tool that answers with a picture, which the `tool` role of chat completions can't carry."""
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        # The SDK has no argument for it any more, the API still takes it.
+        ("top_k", {"extra_body": {"top_k": 5}}),
+        ("thinking", {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        ("tools[0]", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
+        ("messages[0].content[0]", {"messages": [{"role": "user", "content": [DOCUMENT]}]}),
+        ("messages[2].content[0]", {"messages": [ASKS_WEATHER, CALLED, SHOWN]}),
+        ("container", {"container": "container_01"}),
+        ("inference_geo", {"inference_geo": "eu"}),
+        ("speed", {"speed": "fast"}),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_what_can_not_be_translated_is_refused_by_name(
+    client: AsyncAnthropic, name: str, fields: dict[str, Any], streamed: bool
+) -> None:
+    request: dict[str, Any] = {"model": ALIAS, "max_tokens": 2000, "messages": [QUESTION], **fields}
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        await client.messages.create(**request, stream=streamed)
+    assert caught.value.body["error"]["type"] == "invalid_request_error"
+    assert f"`{name}" in caught.value.body["error"]["message"]
+
+
+async def test_an_error_of_the_cloud_comes_in_anthropics_shape(client: AsyncAnthropic) -> None:
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        await client.messages.create(
+            model=ALIAS, max_tokens=5, messages=[QUESTION], extra_body={"temperature": 9}
+        )
+    assert caught.value.body["error"]["type"] == "invalid_request_error"
+    assert "temperature" in caught.value.body["error"]["message"]
+
+
+async def test_a_stream_that_is_cut_is_an_error_and_not_an_end(client: AsyncAnthropic) -> None:
+    texts: list[str] = []
+
+    async def read() -> None:
+        async with client.messages.stream(
+            model=ALIAS, max_tokens=100, messages=[QUESTION], extra_headers={FAULT: "cut=4"}
+        ) as stream:
+            async for text in stream.text_stream:
+                texts.append(text)
+
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        await read()
+    assert texts
+    assert caught.value.body["error"]["type"] == "api_error"
+    assert (await client.messages.create(model=ALIAS, max_tokens=5, messages=[QUESTION])).content
+
+
+async def test_models_are_listed_and_found_by_name(client: AsyncAnthropic) -> None:
+    names = [model.id async for model in client.models.list()]
+    assert ALIAS in names
+    assert (await client.models.retrieve(CLAUDE)).id == CLAUDE
+    with pytest.raises(anthropic.NotFoundError):
+        await client.models.retrieve("gpt-9")
+
+
+# --- passed through to a server that speaks the Messages API -----------------------------------------
+
+ODD_BODY = (
+    b'{ "model" :\t"claude-test-1",  "max_tokens":1e3, "temperature": 1.0,\n'
+    b' "unknown": [123456789012345678901, {"b":1,"a":2}], "top_k":5,\r\n'
+    b' "messages":[{"role":"user","content":"caf\\u00e9 \\/ \xc3\xa9"}]  }'
+)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("carrier", ["x-api-key", "Authorization"])
+async def test_body_and_answer_pass_byte_for_byte_and_keys_are_exchanged(
+    stack: Stack, upstream: AnthropicUpstream, streamed: bool, carrier: str
+) -> None:
+    body = ODD_BODY.replace(b" }", b', "stream":true }') if streamed else ODD_BODY
+    secret = SECRETS.api_key if carrier == "x-api-key" else f"Bearer {SECRETS.api_key}"
+    headers = {
+        carrier: secret,
+        "anthropic-version": "2023-06-01",
+        "anthropic-beta": "one-2025-01-01,two-2025-02-02",
+        "Content-Type": "application/json",
+    }
+    response, answer = await post(stack, body, headers)
+    assert response.status == 200
+    assert upstream.last.path == "/v1/messages"
+    assert upstream.last.body == body
+    assert upstream.last.headers["anthropic-version"] == "2023-06-01"
+    assert upstream.last.headers["anthropic-beta"] == "one-2025-01-01,two-2025-02-02"
+    assert upstream.last.headers["x-api-key"] == anthropic_upstream.KEY
+    assert "authorization" not in upstream.last.headers
+    assert SECRETS.api_key.encode() not in upstream.last.wire
+    assert answer == upstream.sent
+    assert response.headers["request-id"] == anthropic_upstream.REQUEST_ID
+    assert response.headers["x-homeward-upstream"] == "claude"
+
+
+async def test_a_version_is_sent_even_if_the_application_names_none(
+    stack: Stack, upstream: AnthropicUpstream
+) -> None:
+    response, _ = await post(stack, ODD_BODY, {"x-api-key": SECRETS.api_key})
+    assert response.status == 200
+    assert upstream.last.headers["anthropic-version"]
+
+
+async def test_the_sdk_is_answered_as_by_anthropic(
+    client: AsyncAnthropic, upstream: AnthropicUpstream
+) -> None:
+    raw = await client.beta.messages.with_raw_response.create(
+        model=CLAUDE,
+        max_tokens=100,
+        extra_body={"top_k": 5},
+        system=[{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+        messages=[QUESTION],
+        betas=["context-1m-2025-08-07"],
+    )
+    assert upstream.last.body == raw.http_request.content
+    assert upstream.last.headers["anthropic-beta"] == "context-1m-2025-08-07"
+    assert upstream.last.headers["user-agent"].startswith("AsyncAnthropic")
+    message = await raw.parse()
+    assert message.content[0].text == f"You said: {QUESTION['content']}"
+    assert message.usage.cache_read_input_tokens == anthropic_upstream.USAGE["cache_read_input_tokens"]
+
+
+async def test_the_sdk_streams_as_from_anthropic(client: AsyncAnthropic) -> None:
+    async with client.messages.stream(model=CLAUDE, max_tokens=100, messages=[QUESTION]) as stream:
+        text = "".join([piece async for piece in stream.text_stream])
+        final = await stream.get_final_message()
+    assert text.strip() == f"You said: {QUESTION['content']}"
+    assert final.usage.output_tokens == anthropic_upstream.USAGE["output_tokens"]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_tools_go_round_through_an_upstream_of_anthropics_protocol(
+    client: AsyncAnthropic, streamed: bool
+) -> None:
+    async def ask(messages: list[Any]) -> Any:
+        request = {"model": CLAUDE, "max_tokens": 100, "messages": messages, "tools": [WEATHER]}
+        if not streamed:
+            return await client.messages.create(**request)
+        async with client.messages.stream(**request) as stream:
+            return await stream.get_final_message()
+
+    asked = await ask([ASKS_WEATHER])
+    assert asked.stop_reason == "tool_use"
+    assert asked.content[0].input == {"city": "Bruges"}
+    result = {"type": "tool_result", "tool_use_id": asked.content[0].id, "content": "overcast"}
+    turns = [{"role": "assistant", "content": asked.content}, {"role": "user", "content": [result]}]
+    answer = await ask([ASKS_WEATHER, *turns])
+    assert "overcast" in answer.content[0].text
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_cached_tokens_of_each_kind_are_booked_and_priced(
+    stack: Stack, streamed: bool, traced: tuple[str, dict[str, str]]
+) -> None:
+    trace_id, headers = traced
+    body = ODD_BODY.replace(b" }", b', "stream":true }') if streamed else ODD_BODY
+    await post(stack, body, {**headers, "x-api-key": SECRETS.api_key})
+    (leg,) = await stack.legs(1, where=f"trace_id = '{trace_id}'")
+    counts = [leg[f"{name}_tokens"] for name in ("input", "cached_input", "cache_write", "output")]
+    assert counts == [11, 3000, 200, 7]
+    assert leg["usage_source"] == "upstream"
+    # Dollars per million tokens are a thousand nano-dollars per token.
+    assert leg["cost_nanos"] == 11 * 3_000 + 3000 * 300 + 200 * 3_750 + 7 * 15_000
+    assert (leg["api"], leg["upstream"], leg["model"]) == ("messages", "claude", CLAUDE)
+    assert leg["streamed"] is streamed
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_tokens_of_thinking_are_booked_apart_from_those_of_the_answer(
+    stack: Stack, streamed: bool, traced: tuple[str, dict[str, str]]
+) -> None:
+    trace_id, headers = traced
+    document = {"model": CLAUDE, "max_tokens": 2000, "messages": [QUESTION], "stream": streamed}
+    document["thinking"] = {"type": "enabled", "budget_tokens": 1024}
+    await post(stack, orjson.dumps(document), {**headers, "x-api-key": SECRETS.api_key})
+    columns = "output_tokens, reasoning_tokens, cost_nanos"
+    (leg,) = await stack.legs(1, columns, where=f"trace_id = '{trace_id}'")
+    assert (leg["output_tokens"], leg["reasoning_tokens"]) == (5, 2)
+    assert leg["cost_nanos"] == 11 * 3_000 + 3000 * 300 + 200 * 3_750 + 7 * 15_000
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_an_alias_is_seen_as_asked_and_booked_as_served(
+    client: AsyncAnthropic,
+    stack: Stack,
+    dated: AnthropicUpstream,
+    streamed: bool,
+    traced: tuple[str, dict[str, str]],
+) -> None:
+    trace_id, headers = traced
+    request = {"model": "claude-alias", "max_tokens": 9, "messages": [QUESTION], "extra_headers": headers}
+    if streamed:
+        async with client.messages.stream(**request) as stream:
+            answer = await stream.get_final_message()
+    else:
+        answer = await client.messages.create(**request)
+    assert answer.model == "claude-alias"
+    assert dated.last.document["model"] == "claude-real"
+    (leg,) = await stack.legs(1, "model, model_requested", where=f"trace_id = '{trace_id}'")
+    assert leg == {"model": "claude-real-20250929", "model_requested": "claude-alias"}
+
+
+async def test_an_error_of_anthropics_passes_unchanged(
+    client: AsyncAnthropic, upstream: AnthropicUpstream
+) -> None:
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        await client.messages.create(model=CLAUDE, messages=[QUESTION], max_tokens=0)
+    assert caught.value.body == orjson.loads(upstream.sent)
+    assert caught.value.body["error"]["message"] == "max_tokens: must be at least 1"
+
+
+async def test_a_refusal_of_homewards_own_key_is_not_the_applications_error(client: AsyncAnthropic) -> None:
+    with pytest.raises(anthropic.InternalServerError) as caught:
+        await client.messages.create(model="locked-out", max_tokens=9, messages=[QUESTION])
+    assert caught.value.status_code == 502
+    assert caught.value.body["error"]["type"] == "api_error"
+    assert "sk-ant-wrong" not in str(caught.value)
+    assert "invalid x-api-key" not in str(caught.value)
+
+
+async def test_a_model_of_anthropics_protocol_has_no_chat_completions(stack: Stack) -> None:
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {SECRETS.api_key}"}) as session,
+        session.post(
+            f"{stack.base_url}/chat/completions", json={"model": CLAUDE, "messages": [QUESTION]}
+        ) as response,
+    ):
+        assert response.status == 400
+        assert (await response.json())["error"]["code"] == "api_not_supported"
