@@ -13,7 +13,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 
 from services.common.settings import ClickHouse, Telemetry
 from services.common.telemetry.span_exporter import ClickHouseSpanExporter
@@ -35,7 +35,9 @@ def start_tracing(service: str, telemetry: Telemetry, clickhouse: ClickHouse) ->
     else:
         exporter = ClickHouseSpanExporter(clickhouse)
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(telemetry.sample_ratio)),
+        sampler=ParentBased(
+            ALWAYS_ON if telemetry.sample_ratio == 1 else TraceIdRatioBased(telemetry.sample_ratio)
+        ),
         resource=Resource.create({"service.name": service, "service.namespace": "homeward"}),
     )
     provider.add_span_processor(

@@ -12,9 +12,11 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from services.common.errors import DomainError, Reason
 from services.router.config import Timeouts
@@ -156,7 +158,7 @@ class CloudAdapter:
             try:
                 async with asyncio.timeout(limit_s):
                     response = await self._session.post(
-                        upstream.base_url + path,
+                        _url(upstream.base_url, path),
                         data=body,
                         headers=headers,
                         allow_redirects=False,
@@ -249,6 +251,12 @@ class CloudAdapter:
             retry_after_s=wait_s,
             attempts=attempts,
         )
+
+
+@lru_cache
+def _url(base_url: str, path: str) -> URL:
+    # Kept, because parsing it costs as much as the rest of a request's set-up.
+    return URL(base_url + path)
 
 
 def timed_out(route: Route, phase: str, limit_s: float) -> DomainError:
