@@ -27,7 +27,7 @@ ROWS = (
     ("router", "POST /v1/chat/completions"),
     ("router", "homeward.classifier.v1.ClassifierService/Classify"),
     ("classifier", "homeward.classifier.v1.ClassifierService/Classify"),
-    ("router", "chat stand-in-mini"),
+    ("router", "chat gpt-4o-mini"),
     ("stand-in-cloud", "stand-in generate"),
     ("ledger", "book leg"),
 )
@@ -69,7 +69,7 @@ def open_trace(url: str, picture: Path) -> list[str]:
             page.goto(url)
             for service, name in ROWS:
                 _row(page, service, name).wait_for(state="visible")
-            _row(page, "router", "chat stand-in-mini").click()
+            _row(page, "router", "chat gpt-4o-mini").click()
             dialog = page.get_by_role("dialog")
             dialog.get_by_text("gen_ai.request.model").first.wait_for(state="visible")
             problems += page.locator(".mantine-Notification-root").all_inner_texts()

@@ -35,6 +35,9 @@ CREATE TABLE IF NOT EXISTS state (
 """
 
 
+_VERSION = 1
+"""Of the tables in the file; a change of them is another version."""
+
 _FORGET_ROWS = 20_000
 """Rows that one acknowledgement may forget at most: more than any batch, so that memory stays flat."""
 
@@ -82,7 +85,7 @@ class Outbox:
             outbox_id: 16 random bytes, used only if the file is new.
 
         Raises:
-            sqlite3.OperationalError: the file can't be opened or written.
+            sqlite3.OperationalError: the file can't be opened or written, or has another version's tables.
         """
         self._max_rows = max_rows
         self._remember_s = remember_s
@@ -90,6 +93,7 @@ class Outbox:
         self._db.execute("PRAGMA journal_mode=WAL")
         # FULL: a commit returns when it is on the disk. Acknowledged means durable.
         self._db.execute("PRAGMA synchronous=FULL")
+        self._check_version(path)
         self._db.executescript(_SCHEMA)
         self._db.execute("INSERT OR IGNORE INTO state VALUES (1, ?, 0)", (outbox_id,))
         row = self._db.execute("SELECT outbox_id, last_batch FROM state").fetchone()
@@ -199,6 +203,17 @@ class Outbox:
     def close(self) -> None:
         """Closes the file. What waits is still there."""
         self._db.close()
+
+    def _check_version(self, path: Path) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        used = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if used and version != _VERSION:
+            self._db.close()
+            raise sqlite3.OperationalError(
+                f"{path} was written by another version of Homeward ({version}, this one reads {_VERSION});"
+                " let that version empty it, or move it away"
+            )
+        self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _seal(self, max_rows: int) -> int | None:
         self._db.execute("BEGIN IMMEDIATE")

@@ -37,9 +37,9 @@ class ClassifierAdapter:
         self.table: Table = EMPTY_TABLE
         """The last table; stays in force while the classifier is away."""
         self._budget_s = budget_s
-        self._asking = channel(address, [UnaryClientInterceptor()])
-        self._watching = channel(address)
-        self._stub = classifier_pb2_grpc.ClassifierServiceStub(self._asking)
+        # One channel, so that the watch has connected it before the first question.
+        self._channel = channel(address, [UnaryClientInterceptor()])
+        self._stub = classifier_pb2_grpc.ClassifierServiceStub(self._channel)
         self._watch = asyncio.create_task(self._keep_table())
         self.has_table = asyncio.Event()
         """Set once a table has come."""
@@ -61,15 +61,15 @@ class ClassifierAdapter:
         """Stops watching."""
         self._watch.cancel()
         await asyncio.gather(self._watch, return_exceptions=True)
-        await self._asking.close()
-        await self._watching.close()
+        await self._channel.close()
 
     async def _keep_table(self) -> None:
-        stub = classifier_pb2_grpc.ClassifierServiceStub(self._watching)
         while True:
             try:
                 request = classifier_pb2.WatchWorkloadsRequest(known_version=0)
-                async for update in stub.WatchWorkloads(request, wait_for_ready=True, metadata=untraced()):
+                async for update in self._stub.WatchWorkloads(
+                    request, wait_for_ready=True, metadata=untraced()
+                ):
                     self.table = _table(update)
                     self.has_table.set()
                     log.info("%d workloads are registered", len(self.table.task_types))

@@ -333,3 +333,16 @@ def test_a_killed_sender_goes_on_where_it_stopped(path: Path, after_lines: int) 
     waiting = outbox.waiting
     assert waiting in (5000 - len(printed), 5000 - len(printed) - 1)
     assert [int(payload) for payload in drain(outbox, 1000)] == list(range(5000 - waiting, 5000))
+
+
+@pytest.mark.parametrize(
+    "made_by",
+    ["CREATE TABLE item (seq INTEGER PRIMARY KEY, id BLOB, payload BLOB)", "PRAGMA user_version = 2"],
+)
+def test_a_file_with_another_versions_tables_is_not_touched(path: Path, made_by: str) -> None:
+    open_outbox(path).close()
+    with sqlite3.connect(path) as db:
+        db.executescript(f"DROP TABLE item; PRAGMA user_version = 0; {made_by}")
+    db.close()
+    with pytest.raises(sqlite3.OperationalError, match="another version of Homeward"):
+        open_outbox(path)
