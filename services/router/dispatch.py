@@ -1,7 +1,7 @@
 """The path of a request, the same for both doors: name → policy → routes → call → answer → book.
 
 A door hands over an `Ask` and gets an `Opened` or a DomainError. All that follows the answer (booking,
-spans, token limits) happens in `_Call.finish`, once for each leg, whatever became of it.
+spans, token limits) happens in `Call.finish`, once for each leg, whatever became of it.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDictProxy
 from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from services.common.errors import DomainError, Reason
 from services.common.fingerprint import fingerprint
 from services.common.ids import uuid7
 from services.common.telemetry import attributes as names
-from services.common.words import Evidence, Outcome, Purpose, Target, label
+from services.common.words import Evidence, Outcome, Target, label
 from services.router.adapters.classifier import ClassifierAdapter, to_classify
 from services.router.adapters.cloud import CloudAdapter, Exchange
 from services.router.adapters.leg_queue import LegQueue
 from services.router.adapters.policy import PolicyAdapter
+from services.router.call import Ask, Call, Decided
 from services.router.core import catalog, wire
 from services.router.core.keys import Key
 from services.router.core.leg import Leg
@@ -34,13 +34,11 @@ from services.router.core.messages import MessagesCodec
 from services.router.core.naming import Name, by_fingerprint, declared
 from services.router.core.policy import WorkloadPolicy, choose_target
 from services.router.core.retry import RETRIED_STATUSES
+from services.router.core.same import SameCodec
 from services.router.core.sse import Splitter
-from services.router.core.usage import UNKNOWN, Usage, estimated
+from services.router.core.usage import Usage
 
 log = logging.getLogger(__name__)
-
-MAX_MODEL_CHARS = 200
-"""Characters of a model's name that are kept: it is the upstream's word, and goes into headers and rows."""
 
 _FALL_BACK_STATUSES = RETRIED_STATUSES | {403}
 """Statuses that say something about the upstream rather than the request: another may serve it."""
@@ -53,50 +51,6 @@ _OUTCOMES = {
     Reason.UPSTREAM_REJECTED: Outcome.REJECTED,
 }
 """How a leg ended that failed for a reason; after these, another route may serve the request."""
-
-_OPERATIONS = {
-    catalog.CHAT: "chat",
-    catalog.RESPONSES: "chat",
-    catalog.MESSAGES: "chat",
-    catalog.COMPLETIONS: "text_completion",
-    catalog.EMBEDDINGS: "embeddings",
-}
-"""`gen_ai.operation.name` of each call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request as a door hands it over: authenticated and parsed."""
-
-    request: wire.Request
-    key: Key
-    span: Span
-    """The door's server span, under which everything happens."""
-    answer_as: str | None
-    """The `model` that the application shall see; None leaves the upstream's."""
-    headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
-    """Headers for the upstream."""
-    workload: str = ""
-    """What the caller declared."""
-    conversation: str = ""
-    purpose: Purpose = Purpose.PRODUCTION
-    target: Target | None = None
-    """Set only with a purpose other than PRODUCTION."""
-    sample_id: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What Homeward decided about a request, for headers and the gRPC `Route`."""
-
-    request_id: bytes
-    leg_id: bytes
-    trace_id: str
-    name: Name
-    target: Target
-    upstream: str
-    model: str
-    policy_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +66,7 @@ class Opened:
     usage: Usage
     events: Callable[[], AsyncGenerator[bytes, None]] | None
     """Iterates over a streamed answer. Must be run to its end or closed: that books the leg."""
-    call: _Call
+    call: Call
     """The leg behind it."""
 
 
@@ -162,7 +116,7 @@ class Dispatcher:
         failure: DomainError | None = None
         for position, route in enumerate(routes):
             last = position == len(routes) - 1
-            call = _Call(self, ask, name, route, request_id, policy.version)
+            call = Call(self._book, self._tracer, ask, name, route, request_id, policy.version)
             try:
                 opened = await self._try(ask, call)
             except DomainError as error:
@@ -218,7 +172,7 @@ class Dispatcher:
             workload=name.workload,
         )
 
-    async def _try(self, ask: Ask, call: _Call) -> Opened:
+    async def _try(self, ask: Ask, call: Call) -> Opened:
         request = ask.request
         codec = codec_for(request, call.route, ask.answer_as)
         try:
@@ -235,7 +189,7 @@ class Dispatcher:
             streamed = request.streamed and exchange.status < 400
             if streamed:
                 stream = codec.stream()
-                return call.opened(exchange, None, lambda: self._events(call, exchange, stream))
+                return _opened(call, exchange, None, lambda: self._events(call, exchange, stream))
             call.first_byte()
             try:
                 body = await exchange.read()
@@ -257,7 +211,7 @@ class Dispatcher:
             if exchange.status >= 400:
                 call.error_reason = Reason.UPSTREAM_REJECTED
                 call.finish(Outcome.REJECTED)
-                return call.opened(exchange, codec.error(exchange.status, body), None)
+                return _opened(call, exchange, codec.error(exchange.status, body), None)
             try:
                 answer = codec.answer(body)
             except DomainError:
@@ -267,7 +221,7 @@ class Dispatcher:
             call.usage = answer.usage
             call.served_by(answer.model)
             call.finish(Outcome.OK)
-            return call.opened(exchange, answer.body, None)
+            return _opened(call, exchange, answer.body, None)
         except DomainError as error:
             call.attempts = int(error.metadata.get("attempts", call.attempts))
             call.error_reason = error.reason
@@ -283,7 +237,7 @@ class Dispatcher:
             raise
 
     async def _events(
-        self, call: _Call, exchange: Exchange, stream: wire.StreamCodec
+        self, call: Call, exchange: Exchange, stream: wire.StreamCodec
     ) -> AsyncGenerator[bytes, None]:
         """The events for the application, those of one chunk joined; books the leg at the end."""
         splitter = Splitter()
@@ -327,206 +281,17 @@ class Dispatcher:
         finally:
             exchange.close(whole=whole)
 
-    def book(self, leg: Leg, key: Key) -> None:
+    def _book(self, leg: Leg, key: Key) -> None:
         """Hands a finished leg to the book and to the key's token limit."""
         self._legs.add(leg)
         self._limiter.spend(key, leg.usage.total_tokens, time.monotonic())
-
-    def start_span(self, ask: Ask, route: catalog.Route) -> Span:
-        """The span of a leg, under the door's."""
-        operation = _OPERATIONS[ask.request.api]
-        return self._tracer.start_span(
-            f"{operation} {route.model}",
-            context=trace.set_span_in_context(ask.span),
-            kind=SpanKind.CLIENT,
-            attributes={
-                names.GEN_AI_OPERATION_NAME: operation,
-                names.GEN_AI_PROVIDER_NAME: route.upstream.provider,
-                names.GEN_AI_REQUEST_MODEL: route.model,
-                names.TARGET: label(route.upstream.target),
-                names.UPSTREAM: route.upstream.name,
-                names.PURPOSE: label(ask.purpose),
-            },
-        )
-
-
-class _Call:
-    """A leg in progress."""
-
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        ask: Ask,
-        name: Name,
-        route: catalog.Route,
-        request_id: bytes,
-        policy_version: int,
-    ) -> None:
-        self.route = route
-        self.model = route.model
-        self.usage = UNKNOWN
-        self.attempts = 1
-        self.http_status = 0
-        self.error_reason = ""
-        self._dispatcher = dispatcher
-        self._ask = ask
-        self._name = name
-        self._request_id = request_id
-        self._policy_version = policy_version
-        self._start_unix_ns = time.time_ns()
-        self._start_ns = time.perf_counter_ns()
-        self._ttft_us: int | None = None
-        self._finished = False
-        self._leg_id = uuid7(self._start_unix_ns)
-        self._span = dispatcher.start_span(ask, route)
-
-    def headers(self) -> CIMultiDict[str]:
-        """The headers for the upstream: the application's, and the leg's own trace context."""
-        headers = self._ask.headers.copy()
-        context = self._span.get_span_context()
-        headers["traceparent"] = (
-            f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-        )
-        if context.trace_state:
-            headers["tracestate"] = context.trace_state.to_header()
-        headers["Content-Type"] = "application/json"
-        # Homeward reads what it passes on, and the network between servers is not what is scarce.
-        headers["Accept-Encoding"] = "identity"
-        return headers
-
-    def retried(self, attempt: int, problem: str, wait_s: float) -> None:
-        """Notes a failed try."""
-        self.attempts = attempt + 1
-        self._span.add_event("retry", {"attempt": attempt, "problem": problem, "wait_s": round(wait_s, 3)})
-
-    def first_byte(self) -> None:
-        """Notes that the answer has begun."""
-        if self._ttft_us is None:
-            self._ttft_us = (time.perf_counter_ns() - self._start_ns) // 1000
-
-    def read(self, stream: wire.StreamCodec) -> None:
-        """Takes over what a stream has said of itself."""
-        self.usage = stream.usage
-        self.served_by(stream.model)
-
-    def served_by(self, model: str) -> None:
-        """Takes over what the upstream calls the model that served, if it says so."""
-        self.model = model[:MAX_MODEL_CHARS] or self.model
-
-    def estimate(self, output_chars: int) -> None:
-        """Fills in a usage that the upstream did not get to report."""
-        if not self.usage.output_tokens:
-            self.usage = estimated(self._ask.request.input_chars, output_chars)
-
-    def cancelled(self) -> None:
-        """Ends the leg because the application gave up."""
-        self.error_reason = Reason.CANCELLED
-        self.finish(Outcome.CANCELLED)
-
-    def finish(self, outcome: Outcome) -> None:
-        """Ends the span and books the leg, once."""
-        if self._finished:
-            return
-        self._finished = True
-        latency_us = (time.perf_counter_ns() - self._start_ns) // 1000
-        ask, span, usage = self._ask, self._span, self.usage
-        context = span.get_span_context()
-        if span.is_recording():
-            attributes: dict[str, str | int] = {
-                names.GEN_AI_RESPONSE_MODEL: self.model,
-                names.OUTCOME: label(outcome),
-                names.ATTEMPTS: self.attempts,
-                names.LEG_ID: self._leg_id.hex(),
-            }
-            if self.http_status:
-                attributes[names.HTTP_STATUS_CODE] = self.http_status
-            if usage.output_tokens is not None:
-                attributes[names.GEN_AI_USAGE_INPUT_TOKENS] = (usage.input_tokens or 0) + (
-                    usage.cached_input_tokens or 0
-                )
-                attributes[names.GEN_AI_USAGE_CACHED_INPUT_TOKENS] = usage.cached_input_tokens or 0
-                attributes[names.GEN_AI_USAGE_OUTPUT_TOKENS] = usage.output_tokens + (
-                    usage.reasoning_tokens or 0
-                )
-            if self._ttft_us is not None:
-                attributes[names.TTFT_US] = self._ttft_us
-            span.set_attributes(attributes)
-            if outcome is not Outcome.OK:
-                span.set_attribute(names.ERROR_TYPE, self.error_reason)
-                span.set_status(StatusCode.ERROR, label(outcome))
-            span.end()
-        request = ask.request
-        upstream = self.route.upstream
-        self._dispatcher.book(
-            Leg(
-                leg_id=self._leg_id,
-                request_id=self._request_id,
-                trace_id=context.trace_id.to_bytes(16, "big"),
-                span_id=context.span_id.to_bytes(8, "big"),
-                trace_sampled=context.trace_flags.sampled,
-                start_unix_ns=self._start_unix_ns,
-                workload=self._name.workload,
-                evidence=self._name.evidence,
-                task_type=self._name.task_type,
-                key_name=ask.key.name,
-                purpose=ask.purpose,
-                target=upstream.target,
-                upstream=upstream.name,
-                provider=upstream.provider,
-                region=upstream.region,
-                model_requested=request.model,
-                model=self.model,
-                api=request.api,
-                streamed=request.streamed,
-                usage=usage,
-                latency_us=latency_us,
-                ttft_us=self._ttft_us,
-                outcome=outcome,
-                http_status=self.http_status,
-                error_reason=self.error_reason,
-                attempts=self.attempts,
-                policy_version=self._policy_version,
-                sample_id=ask.sample_id,
-            ),
-            ask.key,
-        )
-
-    def decided(self) -> Decided:
-        """What the application is told."""
-        return Decided(
-            request_id=self._request_id,
-            leg_id=self._leg_id,
-            trace_id=f"{self._span.get_span_context().trace_id:032x}",
-            name=self._name,
-            target=self.route.upstream.target,
-            upstream=self.route.upstream.name,
-            model=self.model,
-            policy_version=self._policy_version,
-        )
-
-    def opened(
-        self,
-        exchange: Exchange,
-        body: bytes | None,
-        events: Callable[[], AsyncGenerator[bytes, None]] | None,
-    ) -> Opened:
-        """The answer as the door gets it."""
-        return Opened(
-            status=exchange.status,
-            headers=exchange.headers,
-            decided=self.decided(),
-            body=body,
-            usage=self.usage,
-            events=events,
-            call=self,
-        )
 
 
 def codec_for(request: wire.Request, route: catalog.Route, answer_as: str | None) -> wire.Codec:
     """The codec between the door of a request and the upstream of a route."""
     if request.api == catalog.MESSAGES and route.upstream.protocol != catalog.ANTHROPIC:
         return MessagesCodec(request, answer_as)
-    return wire.SameCodec(request, answer_as)
+    return SameCodec(request, answer_as)
 
 
 def _conversation(ask: Ask) -> bytes:
@@ -542,4 +307,21 @@ def _broken(route: catalog.Route, detail: str) -> DomainError:
         f"upstream {route.upstream.name!r} broke off: {detail}",
         upstream=route.upstream.name,
         detail=detail,
+    )
+
+
+def _opened(
+    call: Call,
+    exchange: Exchange,
+    body: bytes | None,
+    events: Callable[[], AsyncGenerator[bytes, None]] | None,
+) -> Opened:
+    return Opened(
+        status=exchange.status,
+        headers=exchange.headers,
+        decided=call.decided(),
+        body=body,
+        usage=call.usage,
+        events=events,
+        call=call,
     )

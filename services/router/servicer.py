@@ -16,11 +16,12 @@ from opentelemetry import trace
 from services.common.errors import DomainError, Reason
 from services.common.words import Purpose, Target
 from services.router.adapters.leg_queue import usage_to_proto
+from services.router.call import Ask, Decided
 from services.router.chat_proto import to_choices, to_deltas, to_request
 from services.router.core import sse
 from services.router.core.keys import EXPERIMENTS, Key, KeyRing
 from services.router.core.limits import Gate, Limiter
-from services.router.dispatch import Ask, Decided, Dispatcher, Opened
+from services.router.dispatch import Dispatcher, Opened
 
 SAMPLE_ID_BYTES = 16
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from services.common.errors import DomainError, Reason
-from services.router.core import catalog, sse, wire
+from services.router.core import catalog, dialects, sse, wire
 from services.router.core.usage import UNKNOWN, Usage, from_openai
 
 STOP_REASONS = {
@@ -157,7 +157,7 @@ class MessagesStream:
 
     def broken(self, error: DomainError) -> bytes:
         """An error event."""
-        return sse.event(wire.anthropic_error(error), "error")
+        return sse.event(dialects.anthropic_error(error), "error")
 
     def _chunk(self, chunk: Mapping[str, Any]) -> Iterable[bytes]:
         self.model = chunk.get("model") or self.model

@@ -20,11 +20,12 @@ from services.common.errors import DomainError, Reason
 from services.common.ids import uuid_text
 from services.common.telemetry import attributes as names
 from services.common.words import label
+from services.router.call import Ask, Decided
 from services.router.config import Limits
-from services.router.core import catalog, wire
+from services.router.core import catalog, dialects, wire
 from services.router.core.keys import Key, KeyRing
 from services.router.core.limits import Gate, Limiter
-from services.router.dispatch import Ask, Decided, Dispatcher, Opened
+from services.router.dispatch import Dispatcher, Opened
 
 log = logging.getLogger(__name__)
 
@@ -317,7 +318,7 @@ def _error(api: str, error: DomainError, span: Span | None) -> web.Response:
         headers["Retry-After"] = str(error.retry_after_s)
     response = web.Response(
         status=error.meaning.http_status,
-        body=wire.error_body(api, error),
+        body=dialects.error_body(api, error),
         content_type="application/json",
         headers=headers,
     )

@@ -12,7 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from services.common.errors import DomainError, Reason
 from services.router.config import Limits
-from services.router.core import wire
+from services.router.core import dialects
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Connection(RequestHandler):
             error = DomainError(Reason.INTERNAL, "an internal error", trace_id="")
         response = web.Response(
             status=error.meaning.http_status,
-            body=wire.openai_error(error),
+            body=dialects.openai_error(error),
             content_type="application/json",
         )
         response.force_close()
@@ -127,7 +127,7 @@ class Connection(RequestHandler):
         transport = self.transport
         if transport is None:
             return
-        body = wire.openai_error(error)
+        body = dialects.openai_error(error)
         retry = f"Retry-After: {error.retry_after_s}\r\n" if error.retry_after_s else ""
         head = (
             f"HTTP/1.1 {error.meaning.http_status} {error.reason.value}\r\n"

@@ -11,8 +11,8 @@ from homeward.router.v1 import router_pb2
 
 from services.common.errors import DomainError, Reason
 from services.router.chat_proto import to_choices, to_deltas, to_request
-from services.router.core import wire
 from services.router.core.catalog import CHAT, Route
+from services.router.core.same import SameCodec
 
 HI = {"role": "ROLE_USER", "content": [{"text": "Hi"}]}
 CHAT_HI = {"role": "user", "content": "Hi"}
@@ -124,7 +124,7 @@ def test_a_streamed_chat_says_so_and_can_be_sent(upstream: Callable[..., Any]) -
     request = to_request(chat(), streamed=True)
     assert request.streamed
     assert request.document["stream"] is True
-    sent = json.loads(wire.SameCodec(request, None).request(Route(upstream(), "there")))
+    sent = json.loads(SameCodec(request, None).request(Route(upstream(), "there")))
     assert (sent["model"], sent["stream_options"]) == ("there", {"include_usage": True})
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from services.common.errors import DomainError, Reason
 from services.common.words import UsageSource
-from services.router.core import sse, wire
+from services.router.core import dialects, sse, wire
 from services.router.core.catalog import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES, Route
+from services.router.core.same import SameCodec
 from services.router.core.usage import UNKNOWN, Usage
 
 USER = [{"role": "user", "content": "Hi"}]
@@ -192,7 +193,7 @@ ROUTED_AS_ASKED = [
 def test_a_request_that_needs_nothing_goes_as_it_came(
     api: str, body: bytes, upstream: Callable[..., Any]
 ) -> None:
-    codec = wire.SameCodec(wire.parse_request(api, body), "asked")
+    codec = SameCodec(wire.parse_request(api, body), "asked")
     assert codec.request(Route(upstream(), "asked")) == body
     assert codec.path == wire.PATHS[api]
 
@@ -201,7 +202,7 @@ def test_a_request_that_needs_nothing_goes_as_it_came(
 def test_only_the_models_name_changes_where_it_has_another(
     api: str, body: bytes, upstream: Callable[..., Any]
 ) -> None:
-    sent = wire.SameCodec(wire.parse_request(api, body), "asked").request(Route(upstream(), "there"))
+    sent = SameCodec(wire.parse_request(api, body), "asked").request(Route(upstream(), "there"))
     assert sent == body.replace(b'"asked"', b'"there"')
 
 
@@ -222,7 +223,7 @@ def test_a_stream_is_asked_for_its_usage(
     api: str, options: dict[str, Any], expected: dict[str, Any], upstream: Callable[..., Any]
 ) -> None:
     parsed = request(api, stream=True, **options)
-    sent = json.loads(wire.SameCodec(parsed, "asked").request(Route(upstream(), "asked")))
+    sent = json.loads(SameCodec(parsed, "asked").request(Route(upstream(), "asked")))
     assert sent == {**parsed.document, "stream_options": expected}
 
 
@@ -235,7 +236,7 @@ def test_usage_is_not_asked_for_where_it_comes_anyway_or_is_not_understood(
 ) -> None:
     parsed = request(api, stream=streamed)
     route = Route(upstream(stream_usage=understood), "asked")
-    assert wire.SameCodec(parsed, "asked").request(route) == parsed.body
+    assert SameCodec(parsed, "asked").request(route) == parsed.body
 
 
 # SameCodec: a whole answer
@@ -291,7 +292,7 @@ def test_an_answer_passes_but_for_the_models_name(
     api: str, document: dict[str, Any], usage: Usage, indent: int | None
 ) -> None:
     body = json.dumps(document, indent=indent).encode()
-    answer = wire.SameCodec(request(api), "asked").answer(body)
+    answer = SameCodec(request(api), "asked").answer(body)
     assert answer.body == body.replace(b'"model": "served"', b'"model": "asked"')
     assert (answer.usage, answer.model) == (usage, "served")
 
@@ -302,19 +303,19 @@ def test_an_answer_passes_as_it_is_where_the_name_may_stay(
     api: str, document: dict[str, Any], usage: Usage, answer_as: str | None
 ) -> None:
     body = json.dumps(document).encode()
-    assert wire.SameCodec(request(api), answer_as).answer(body).body is body
+    assert SameCodec(request(api), answer_as).answer(body).body is body
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"', b'{"model": "served"'])
 def test_an_answer_that_is_no_object_is_broken(body: bytes) -> None:
     with pytest.raises(DomainError) as caught:
-        wire.SameCodec(request(), "asked").answer(body)
+        SameCodec(request(), "asked").answer(body)
     assert caught.value.reason is Reason.UPSTREAM_BROKEN
 
 
 @pytest.mark.parametrize("api", INPUTS)
 def test_an_error_of_the_protocol_passes_and_another_is_wrapped(api: str) -> None:
-    codec = wire.SameCodec(request(api), None)
+    codec = SameCodec(request(api), None)
     own = b'{"error": {"message": "no", "type": "x"}, "type" : "error"}'
     assert codec.error(400, own) is own
     for body in (b"<html>Bad Gateway</html>", b"[]", b"", b'{"detail": "no"}', b"\xff", b"x" * 200):
@@ -323,7 +324,7 @@ def test_an_error_of_the_protocol_passes_and_another_is_wrapped(api: str) -> Non
 
 
 def test_an_error_of_another_shape_is_told_in_its_first_200_bytes() -> None:
-    error = json.loads(wire.SameCodec(request(), None).error(502, b"x" * 200 + b"y"))["error"]
+    error = json.loads(SameCodec(request(), None).error(502, b"x" * 200 + b"y"))["error"]
     assert error["message"] == "the upstream answered 502: " + "x" * 200
 
 
@@ -334,7 +335,7 @@ def streamed(
     api: str, upstream: Callable[..., Any], answer_as: str | None = "asked", **fields: Any
 ) -> wire.StreamCodec:
     """The stream of a request that has been sent."""
-    codec = wire.SameCodec(request(api, stream=True, **fields), answer_as)
+    codec = SameCodec(request(api, stream=True, **fields), answer_as)
     codec.request(Route(upstream(), "there"))
     return codec.stream()
 
@@ -403,7 +404,7 @@ def test_usage_that_the_application_asked_for_passes(upstream: Callable[..., Any
 
 
 def test_a_route_that_was_not_asked_for_usage_has_none_to_hide(upstream: Callable[..., Any]) -> None:
-    codec = wire.SameCodec(request(stream=True), None)
+    codec = SameCodec(request(stream=True), None)
     codec.request(Route(upstream(), "there"))
     codec.request(Route(upstream(stream_usage=False), "there"))
     event = dumped(chunk("Hi", usage=REPORT))
@@ -638,7 +639,7 @@ def test_an_upstream_that_sends_other_types_does_no_harm(
         streamed(api, upstream).feed(dumped(document))
 
     def answer(document: object) -> None:
-        wire.SameCodec(request(api), "asked").answer(json.dumps(document).encode())
+        SameCodec(request(api), "asked").answer(json.dumps(document).encode())
 
     assert harm(document, stream, Reason.UPSTREAM_BROKEN) == []
     assert harm(document, answer, Reason.UPSTREAM_BROKEN) == []
@@ -671,11 +672,11 @@ def test_an_upstream_that_sends_other_types_does_no_harm(
 )
 def test_openais_clients_get_an_error_in_their_shape(error: DomainError, expected: dict[str, Any]) -> None:
     for api in (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES):
-        assert json.loads(wire.error_body(api, error)) == {"error": expected}
+        assert json.loads(dialects.error_body(api, error)) == {"error": expected}
 
 
 def test_anthropics_clients_get_an_error_in_theirs() -> None:
-    assert json.loads(wire.error_body(MESSAGES, DomainError(Reason.OVERLOADED, "busy"))) == {
+    assert json.loads(dialects.error_body(MESSAGES, DomainError(Reason.OVERLOADED, "busy"))) == {
         "type": "error",
         "error": {"type": "overloaded_error", "message": "busy"},
     }
