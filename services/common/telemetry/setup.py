@@ -9,42 +9,29 @@ from typing import Any
 
 import orjson
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 
 from services.common.settings import ClickHouse, Telemetry
+from services.common.telemetry.otlp import OtlpExporter
+from services.common.telemetry.recorder import Recorder
 from services.common.telemetry.span_exporter import ClickHouseSpanExporter
 
-SPAN_QUEUE = 16_384
-"""Spans that may wait for export; above that the SDK drops and logs. About 30 MB at the most."""
-SPAN_DELAY_MS = 500
-"""Longest wait of a span before export: a trace can be opened about a second after its request."""
 
-
-def start_tracing(service: str, telemetry: Telemetry, clickhouse: ClickHouse) -> TracerProvider:
+def start_tracing(service: str, telemetry: Telemetry, clickhouse: ClickHouse) -> Recorder:
     """Sets the process's tracer provider.
 
     Spans go to `OTEL_EXPORTER_OTLP_ENDPOINT` by OTLP if it is set, else straight into ClickHouse.
     """
-    exporter: SpanExporter
+    resource = Resource.create({"service.name": service, "service.namespace": "homeward"})
+    exporter: OtlpExporter | ClickHouseSpanExporter
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        exporter = OTLPSpanExporter()
+        exporter = OtlpExporter(resource)
     else:
-        exporter = ClickHouseSpanExporter(clickhouse)
-    provider = TracerProvider(
-        sampler=ParentBased(
-            ALWAYS_ON if telemetry.sample_ratio == 1 else TraceIdRatioBased(telemetry.sample_ratio)
-        ),
-        resource=Resource.create({"service.name": service, "service.namespace": "homeward"}),
-    )
-    provider.add_span_processor(
-        BatchSpanProcessor(exporter, max_queue_size=SPAN_QUEUE, schedule_delay_millis=SPAN_DELAY_MS)
-    )
-    trace.set_tracer_provider(provider)
-    return provider
+        attributes = {key: str(value) for key, value in resource.attributes.items()}
+        exporter = ClickHouseSpanExporter(clickhouse, attributes)
+    recorder = Recorder(exporter.export, telemetry.sample_ratio, exporter.close)
+    trace.set_tracer_provider(recorder)
+    return recorder
 
 
 def start_logging(service: str, telemetry: Telemetry) -> None:

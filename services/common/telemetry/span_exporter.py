@@ -7,55 +7,37 @@ An insert of 512 spans through clickhouse-connect takes 22 µs a span, less than
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from services.common.settings import ClickHouse
+from services.common.telemetry.recorder import RecordedSpan
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = (
-    "Timestamp",
-    "TraceId",
-    "SpanId",
-    "ParentSpanId",
-    "TraceState",
-    "SpanName",
-    "SpanKind",
-    "ServiceName",
-    "ResourceAttributes",
-    "ScopeName",
-    "ScopeVersion",
-    "SpanAttributes",
-    "Duration",
-    "StatusCode",
-    "StatusMessage",
-    "Events.Timestamp",
-    "Events.Name",
-    "Events.Attributes",
-    "Links.TraceId",
-    "Links.SpanId",
-    "Links.TraceState",
-    "Links.Attributes",
-)
+CONNECT_TIMEOUT_S = 2
+INSERT_TIMEOUT_S = 10
+
 _KINDS = ("Internal", "Server", "Client", "Producer", "Consumer")
 _STATUS = ("Unset", "Ok", "Error")
 
 
-class ClickHouseSpanExporter(SpanExporter):
-    """The exporter. Spans that ClickHouse does not take are dropped and counted in the log."""
+class ClickHouseSpanExporter:
+    """The exporter. Spans that ClickHouse does not take are lost and counted in the log."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, resource: Mapping[str, str]) -> None:
+        """`resource` are the attributes of the process, `service.name` among them."""
         self._settings = clickhouse
+        self._resource = dict(resource)
+        self._service = self._resource["service.name"]
         self._client: Client | None = None
-        self._dropped = 0
+        self._lost = 0
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Inserts one batch; called by the batch processor's own thread."""
+    def export(self, spans: Sequence[RecordedSpan]) -> bool:
+        """Inserts one batch."""
         try:
             if self._client is None:
                 self._client = clickhouse_connect.get_client(
@@ -63,69 +45,49 @@ class ClickHouseSpanExporter(SpanExporter):
                     username=self._settings.user,
                     password=self._settings.password,
                     autogenerate_session_id=False,
-                    connect_timeout=2,
-                    send_receive_timeout=10,
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    send_receive_timeout=INSERT_TIMEOUT_S,
                 )
-            self._client.insert(
-                "otel.otel_traces",
-                list(zip(*map(_row, spans), strict=True)),
-                column_names=_COLUMNS,
-                column_oriented=True,
-            )
+            columns = [[read(span) for span in spans] for _, read in _COLUMNS]
+            columns += [[self._service] * len(spans), [self._resource] * len(spans)]
+            self._client.insert("otel.otel_traces", columns, column_names=_NAMES, column_oriented=True)
         # Whatever the driver raises, a trace must never disturb the service that it describes.
         except Exception as error:
-            if not self._dropped:
+            if not self._lost:
                 log.warning("spans are not stored: %s", str(error).split("\n")[0])
-            self._dropped += len(spans)
+            self._lost += len(spans)
             self._client = None
-            return SpanExportResult.FAILURE
-        if self._dropped:
-            log.warning("spans are stored again; %d were lost meanwhile", self._dropped)
-            self._dropped = 0
-        return SpanExportResult.SUCCESS
+            return False
+        if self._lost:
+            log.warning("spans are stored again; %d were lost meanwhile", self._lost)
+            self._lost = 0
+        return True
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         """Closes the connection."""
         if self._client is not None:
             self._client.close()
 
 
-def _row(span: ReadableSpan) -> tuple[object, ...]:
-    context = span.get_span_context()
-    assert context is not None
-    start, end = span.start_time or 0, span.end_time or 0
-    scope = span.instrumentation_scope
-    resource = {key: str(value) for key, value in span.resource.attributes.items()}
-    return (
-        start,
-        f"{context.trace_id:032x}",
-        f"{context.span_id:016x}",
-        f"{span.parent.span_id:016x}" if span.parent else "",
-        context.trace_state.to_header() if context.trace_state else "",
-        span.name,
-        _KINDS[span.kind.value],
-        resource.get("service.name", ""),
-        resource,
-        scope.name if scope else "",
-        (scope.version or "") if scope else "",
-        _text(span.attributes),
-        max(0, end - start),
-        _STATUS[span.status.status_code.value],
-        span.status.description or "",
-        [event.timestamp for event in span.events],
-        [event.name for event in span.events],
-        [_text(event.attributes) for event in span.events],
-        [f"{link.context.trace_id:032x}" for link in span.links],
-        [f"{link.context.span_id:016x}" for link in span.links],
-        [link.context.trace_state.to_header() for link in span.links],
-        [_text(link.attributes) for link in span.links],
-    )
+def _text(attributes: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else str(value) for key, value in attributes.items()}
 
 
-def _text(attributes: object) -> dict[str, str]:
-    if not attributes:
-        return {}
-    return {
-        key: value if isinstance(value, str) else str(value)
-        for key, value in attributes.items()  # type: ignore[attr-defined]
-    }
+_COLUMNS: tuple[tuple[str, Callable[[RecordedSpan], Any]], ...] = (
+    ("Timestamp", lambda span: span.start_ns),
+    ("TraceId", lambda span: f"{span.context.trace_id:032x}"),
+    ("SpanId", lambda span: f"{span.context.span_id:016x}"),
+    ("ParentSpanId", lambda span: f"{span.parent.span_id:016x}" if span.parent else ""),
+    ("TraceState", lambda span: span.context.trace_state.to_header() if span.context.trace_state else ""),
+    ("SpanName", lambda span: span.name),
+    ("SpanKind", lambda span: _KINDS[span.kind.value]),
+    ("ScopeName", lambda span: span.scope),
+    ("SpanAttributes", lambda span: _text(span.attributes)),
+    ("Duration", lambda span: max(0, span.end_ns - span.start_ns)),
+    ("StatusCode", lambda span: _STATUS[span.status.value]),
+    ("StatusMessage", lambda span: span.message),
+    ("Events.Timestamp", lambda span: [at for at, _, _ in span.events]),
+    ("Events.Name", lambda span: [name for _, name, _ in span.events]),
+    ("Events.Attributes", lambda span: [_text(attributes) for _, _, attributes in span.events]),
+)
+_NAMES = (*(name for name, _ in _COLUMNS), "ServiceName", "ResourceAttributes")

@@ -62,6 +62,13 @@ class Exchange:
         Raises:
             DomainError: UPSTREAM_TIMEOUT or UPSTREAM_BROKEN.
         """
+        content = self._response.content
+        if content.is_eof() and not self._first:
+            # The usual case: the answer came in one piece with its headers, and nothing is waited for.
+            whole = content.read_nowait()
+            if len(whole) <= MAX_ANSWER_BYTES:
+                return whole
+            raise self._broken(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
         pieces: list[bytes] = []
         size = 0
         async for chunk in self.chunks():
