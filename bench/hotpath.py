@@ -268,19 +268,20 @@ def picture(figures: Sequence[Figures], file: Path) -> None:
     """CPU a request of each subject, at both numbers of connections."""
     subjects = list(dict.fromkeys(item.subject for item in figures))
     fig, axes = plt.subplots(figsize=(9, 4), layout="constrained")
+    axes.axvline(500, color="black", linewidth=0.8, linestyle="--", label="budget: 500 µs")
     for offset, connections in enumerate(CONNECTIONS):
         values = [item.cpu_us for item in figures if item.connections == connections]
         places = [index + (offset - 0.5) * 0.38 for index in range(len(subjects))]
-        bars = axes.barh(places, values, height=0.36, label=f"{connections} connections")
-        axes.bar_label(bars, fmt="{:,.0f} µs", padding=3, fontsize=8)
-    axes.axvline(500, color="black", linewidth=0.8, linestyle="--")
-    axes.annotate("budget 500 µs", (500, -0.62), fontsize=8, xytext=(4, 0), textcoords="offset points")
+        plural = "s" if connections > 1 else ""
+        bars = axes.barh(places, values, height=0.36, label=f"{connections} connection{plural}")
+        white = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+        axes.bar_label(bars, fmt="{:,.0f} µs", padding=4, fontsize=8, bbox=white)
     axes.set_xscale("log")
     axes.set_xlim(right=40_000)
     axes.set_yticks(range(len(subjects)), subjects)
     axes.invert_yaxis()
     axes.set_xlabel("CPU a request, microseconds (logarithmic)")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="upper right", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     fig.savefig(file, dpi=150)
     plt.close(fig)
