@@ -126,3 +126,15 @@ class DomainError(Exception):
         """Seconds after which to try again, if the reason names them."""
         value = self.metadata.get("retry_after_s")
         return int(value) if value is not None else None
+
+
+def invalid_request(field: str, expected: str, got: object) -> DomainError:
+    """The INVALID_REQUEST of a field that breaks the contract; an empty `field` is the whole request."""
+    where = f"`{field}`" if field else "the body"
+    return DomainError(
+        Reason.INVALID_REQUEST,
+        f"{where} must be {expected}, not {got}",
+        field=field,
+        expected=expected,
+        got=got,
+    )

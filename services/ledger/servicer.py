@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from services.common.board import Board
-from services.common.errors import DomainError, Reason
+from services.common.errors import DomainError, Reason, invalid_request
 from services.common.telemetry import attributes as names
 from services.common.words import Stage, Target
 from services.ledger.adapters.journal import Decision, Journal
@@ -58,7 +58,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     async def Record(self, request: ledger_pb2.RecordRequest, context: Context) -> ledger_pb2.RecordResponse:
         """Books legs."""
         if len(request.legs) > MAX_LEGS:
-            raise _invalid("legs", f"at most {MAX_LEGS}", str(len(request.legs)))
+            raise invalid_request("legs", f"at most {MAX_LEGS}", str(len(request.legs)))
         for index, leg in enumerate(request.legs):
             _check(leg, index)
         spans = [span for leg in request.legs if (span := self._start_span(leg)) is not None]
@@ -83,14 +83,14 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     async def Decide(self, request: ledger_pb2.DecideRequest, context: Context) -> ledger_pb2.DecideResponse:
         """Appends a decision."""
         if len(request.request_id) != 16:
-            raise _invalid("request_id", "16 bytes", f"{len(request.request_id)} bytes")
+            raise invalid_request("request_id", "16 bytes", f"{len(request.request_id)} bytes")
         for field in ("actor", "reason"):
             if not getattr(request, field):
-                raise _invalid(field, "some text", "nothing")
+                raise invalid_request(field, "some text", "nothing")
         after = _core_row(request.after)
         evidence = json_format.MessageToDict(request.evidence) if _finite(request.evidence) else None
         if evidence is None:
-            raise _invalid("evidence", "finite numbers", "NaN or infinity")
+            raise invalid_request("evidence", "finite numbers", "NaN or infinity")
 
         decision = await asyncio.to_thread(
             self._journal.decide,
@@ -111,7 +111,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         size = min(request.page_size or DEFAULT_PAGE, MAX_PAGE)
         token = request.page_token
         if token and not (token.isdecimal() and len(token) <= MAX_TOKEN_DIGITS):
-            raise _invalid("page_token", "a next_page_token", request.page_token[:20])
+            raise invalid_request("page_token", "a next_page_token", request.page_token[:20])
         before = int(token) if token else None
         # One more than asked for, to know whether there is another page.
         found = await asyncio.to_thread(self._journal.decisions, request.workload, before, size + 1)
@@ -151,12 +151,16 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
 def _check(leg: leg_pb2.Leg, index: int) -> None:
     for field, size in (("leg_id", 16), ("request_id", 16), ("trace_id", 16), ("span_id", 8)):
         if len(getattr(leg, field)) != size:
-            raise _invalid(f"legs[{index}].{field}", f"{size} bytes", f"{len(getattr(leg, field))} bytes")
+            raise invalid_request(
+                f"legs[{index}].{field}", f"{size} bytes", f"{len(getattr(leg, field))} bytes"
+            )
     for field in ("purpose", "target", "outcome"):
         if not getattr(leg, field):
-            raise _invalid(f"legs[{index}].{field}", "a value", "nothing")
+            raise invalid_request(f"legs[{index}].{field}", "a value", "nothing")
     if not 0 < leg.start_time.seconds < MAX_UNIX_S or not 0 <= leg.start_time.nanos < 10**9:
-        raise _invalid(f"legs[{index}].start_time", "a time from 1970 to 2200", str(leg.start_time.seconds))
+        raise invalid_request(
+            f"legs[{index}].start_time", "a time from 1970 to 2200", str(leg.start_time.seconds)
+        )
     for holder, field, limit in (
         (leg, "http_status", 999),
         (leg, "attempts", MAX_ATTEMPTS),
@@ -165,24 +169,24 @@ def _check(leg: leg_pb2.Leg, index: int) -> None:
         *((leg.usage, field, MAX_COUNT) for field in _TOKEN_FIELDS),
     ):
         if getattr(holder, field) > limit:
-            raise _invalid(f"legs[{index}].{field}", f"at most {limit}", str(getattr(holder, field)))
+            raise invalid_request(f"legs[{index}].{field}", f"at most {limit}", str(getattr(holder, field)))
 
 
 def _core_row(row: policy_pb2.WorkloadPolicy) -> Row:
     if not row.workload:
-        raise _invalid("after.workload", "the name of a workload", "nothing")
+        raise invalid_request("after.workload", "the name of a workload", "nothing")
     if row.stage not in {stage.value for stage in Stage}:
-        raise _invalid("after.stage", "a stage", str(row.stage))
+        raise invalid_request("after.stage", "a stage", str(row.stage))
     if not row.allowed_targets:
-        raise _invalid("after.allowed_targets", "at least one target", "none")
+        raise invalid_request("after.allowed_targets", "at least one target", "none")
     known = {target.value for target in Target}
     for target in row.allowed_targets:
         if target not in known:
-            raise _invalid("after.allowed_targets", "targets", str(target))
+            raise invalid_request("after.allowed_targets", "targets", str(target))
     if row.HasField("sampling"):
         raise _not_available("Decide with sampling")
     if row.sovereign_share_ppm > 1_000_000:
-        raise _invalid("after.sovereign_share_ppm", "0 to 1000000", str(row.sovereign_share_ppm))
+        raise invalid_request("after.sovereign_share_ppm", "0 to 1000000", str(row.sovereign_share_ppm))
     return Row(
         workload=row.workload,
         stage=Stage(row.stage),
@@ -242,16 +246,6 @@ def _decision(decision: Decision) -> ledger_pb2.Decision:
     message.decide_time.FromMicroseconds(decision.decide_unix_us)
     message.evidence.update(decision.evidence)
     return message
-
-
-def _invalid(field: str, expected: str, got: str) -> DomainError:
-    return DomainError(
-        Reason.INVALID_REQUEST,
-        f"`{field}` must be {expected}, not {got}",
-        field=field,
-        expected=expected,
-        got=got,
-    )
 
 
 def _not_available(method: str) -> DomainError:

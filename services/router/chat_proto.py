@@ -11,7 +11,7 @@ from google.protobuf import json_format, struct_pb2
 from homeward.common.v1 import chat_pb2
 from homeward.router.v1 import router_pb2
 
-from services.common.errors import DomainError, Reason
+from services.common.errors import DomainError, Reason, invalid_request
 from services.router.core import catalog, wire
 
 T = TypeVar("T")
@@ -57,9 +57,9 @@ def to_request(chat: chat_pb2.Chat, *, streamed: bool) -> wire.Request:
         DomainError: INVALID_REQUEST for what breaks the constraints in `chat.proto`.
     """
     if not chat.model:
-        raise _invalid("chat.model", "the name of a model", "nothing")
+        raise invalid_request("chat.model", "the name of a model", "nothing")
     if not chat.messages:
-        raise _invalid("chat.messages", "at least one message", "none")
+        raise invalid_request("chat.messages", "at least one message", "none")
     document: dict[str, Any] = {
         "model": chat.model,
         "messages": [_message(item, f"chat.messages[{i}]") for i, item in enumerate(chat.messages)],
@@ -67,7 +67,7 @@ def to_request(chat: chat_pb2.Chat, *, streamed: bool) -> wire.Request:
     document.update(_sampling(chat.sampling))
     if chat.tools:
         if len(chat.tools) > 128:
-            raise _invalid("chat.tools", "at most 128", str(len(chat.tools)))
+            raise invalid_request("chat.tools", "at most 128", str(len(chat.tools)))
         document["tools"] = [_tool(tool, f"chat.tools[{i}]") for i, tool in enumerate(chat.tools)]
     if chat.tool_choice:
         document["tool_choice"] = (
@@ -80,9 +80,9 @@ def to_request(chat: chat_pb2.Chat, *, streamed: bool) -> wire.Request:
     extra = _plain(chat.extra_fields, "chat.extra_fields")
     repeated = sorted(_OWN_FIELDS & extra.keys())
     if repeated:
-        raise _invalid(f"chat.extra_fields.{repeated[0]}", "a field that Chat does not have", "it")
+        raise invalid_request(f"chat.extra_fields.{repeated[0]}", "a field that Chat does not have", "it")
     if not isinstance(extra.get("stream_options", {}), dict):
-        raise _invalid("chat.extra_fields.stream_options", "an object", "another")
+        raise invalid_request("chat.extra_fields.stream_options", "an object", "another")
     document.update(extra)
     if streamed:
         document["stream"] = True
@@ -172,9 +172,9 @@ def _message(message: chat_pb2.Message, where: str) -> dict[str, Any]:
     if role is None:
         known = message.role in chat_pb2.Role.values()
         got = chat_pb2.Role.Name(message.role) if known else str(message.role)
-        raise _invalid(f"{where}.role", "a role", got)
+        raise invalid_request(f"{where}.role", "a role", got)
     if message.role == chat_pb2.ROLE_TOOL and not message.tool_call_id:
-        raise _invalid(f"{where}.tool_call_id", "the id of the call that it answers", "nothing")
+        raise invalid_request(f"{where}.tool_call_id", "the id of the call that it answers", "nothing")
     document: dict[str, Any] = {"role": role, "content": _content(message, where)}
     if message.tool_calls:
         document["tool_calls"] = [
@@ -200,10 +200,10 @@ def _content(message: chat_pb2.Message, where: str) -> object:
             parts.append({"type": "text", "text": part.text})
         elif kind == "image_url":
             if not part.image_url.startswith(("https:", "data:")):
-                raise _invalid(f"{where}.content[{index}]", "an https: or data: URL", "another")
+                raise invalid_request(f"{where}.content[{index}]", "an https: or data: URL", "another")
             parts.append({"type": "image_url", "image_url": {"url": part.image_url}})
         else:
-            raise _invalid(f"{where}.content[{index}]", "text or image_url", "neither")
+            raise invalid_request(f"{where}.content[{index}]", "text or image_url", "neither")
     if not parts:
         return None if message.tool_calls else ""
     # Many servers take only text where a plain string would do.
@@ -225,12 +225,12 @@ def _sampling(sampling: chat_pb2.SamplingParameters) -> dict[str, Any]:
             continue
         value = getattr(sampling, field)
         if low is not None and not low <= value <= high:
-            raise _invalid(f"chat.sampling.{field}", f"{low} to {high}", str(value))
+            raise invalid_request(f"chat.sampling.{field}", f"{low} to {high}", str(value))
         if field == "top_p" and value == 0:
-            raise _invalid("chat.sampling.top_p", "above 0", "0")
+            raise invalid_request("chat.sampling.top_p", "above 0", "0")
         document[name] = value
     if len(sampling.stop) > 4:
-        raise _invalid("chat.sampling.stop", "at most 4 strings", str(len(sampling.stop)))
+        raise invalid_request("chat.sampling.stop", "at most 4 strings", str(len(sampling.stop)))
     if sampling.stop:
         document["stop"] = list(sampling.stop)
     return document
@@ -252,10 +252,10 @@ def _tool(tool: chat_pb2.Tool, where: str) -> dict[str, Any]:
 def _response_format(form: chat_pb2.ResponseFormat) -> dict[str, Any]:
     if form.WhichOneof("format") == "json_object":
         if not form.json_object:
-            raise _invalid("chat.response_format.json_object", "true", "false")
+            raise invalid_request("chat.response_format.json_object", "true", "false")
         return {"type": "json_object"}
     if form.WhichOneof("format") != "json_schema":
-        raise _invalid("chat.response_format.format", "json_object or json_schema", "neither")
+        raise invalid_request("chat.response_format.format", "json_object or json_schema", "neither")
     _check_name(form.json_schema.name or "answer", "chat.response_format.json_schema")
     schema: dict[str, Any] = {
         "name": form.json_schema.name or "answer",
@@ -268,14 +268,14 @@ def _response_format(form: chat_pb2.ResponseFormat) -> dict[str, Any]:
 
 def _check_name(name: str, where: str) -> None:
     if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
-        raise _invalid(f"{where}.name", "1 to 64 letters, digits, _ and -", repr(name))
+        raise invalid_request(f"{where}.name", "1 to 64 letters, digits, _ and -", repr(name))
 
 
 def _plain(struct: struct_pb2.Struct, where: str) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json_format.MessageToDict(struct)
     except ValueError:
-        raise _invalid(where, "finite numbers", "NaN or infinity") from None
+        raise invalid_request(where, "finite numbers", "NaN or infinity") from None
     return {key: _whole(value) for key, value in document.items()}
 
 
@@ -288,13 +288,3 @@ def _whole(value: Any) -> Any:
     if isinstance(value, list):
         return [_whole(item) for item in value]
     return value
-
-
-def _invalid(field: str, expected: str, got: str) -> DomainError:
-    return DomainError(
-        Reason.INVALID_REQUEST,
-        f"`{field}` must be {expected}, not {got}",
-        field=field,
-        expected=expected,
-        got=got,
-    )

@@ -13,7 +13,7 @@ from homeward.common.v1 import chat_pb2, leg_pb2, workload_pb2
 from homeward.router.v1 import router_pb2, router_pb2_grpc
 from opentelemetry import trace
 
-from services.common.errors import DomainError, Reason
+from services.common.errors import DomainError, Reason, invalid_request
 from services.common.words import Purpose, Target
 from services.router.adapters.leg_queue import usage_to_proto
 from services.router.call import Ask, Decided
@@ -82,21 +82,10 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         for field, words in (("purpose", Purpose), ("target", Target)):
             number = getattr(routing, field)
             if number and number not in {word.value for word in words}:
-                raise DomainError(
-                    Reason.INVALID_REQUEST,
-                    f"`routing.{field}` {number} is none that this version knows",
-                    field=f"routing.{field}",
-                    expected="a value of the contract",
-                    got=number,
-                )
+                raise invalid_request(f"routing.{field}", "a value that this version knows", number)
         if len(routing.sample_id) not in (0, SAMPLE_ID_BYTES):
-            raise DomainError(
-                Reason.INVALID_REQUEST,
-                f"`routing.sample_id` must be {SAMPLE_ID_BYTES} bytes, not {len(routing.sample_id)}",
-                field="routing.sample_id",
-                expected=f"{SAMPLE_ID_BYTES} bytes",
-                got=f"{len(routing.sample_id)} bytes",
-            )
+            size = len(routing.sample_id)
+            raise invalid_request("routing.sample_id", f"{SAMPLE_ID_BYTES} bytes", f"{size} bytes")
         purpose = Purpose(routing.purpose or Purpose.PRODUCTION)
         if purpose is not Purpose.PRODUCTION and EXPERIMENTS not in key.scopes:
             raise DomainError(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from services.common.errors import DomainError, Reason
+from services.common.errors import DomainError, Reason, invalid_request
 from services.router.core import catalog
 from services.router.core.usage import Usage
 
@@ -219,17 +219,10 @@ def text_of(content: object) -> str:
 
 
 def _invalid(field: str, expected: str, got: object) -> DomainError:
-    where = f"`{field}`" if field else "the body"
     kind = "nothing" if got is None else type(got).__name__
     if isinstance(got, (str, list, dict)) and not got:
         kind = f"an empty {kind}"
-    return DomainError(
-        Reason.INVALID_REQUEST,
-        f"{where} must be {expected}, not {kind}",
-        field=field,
-        expected=expected,
-        got=kind,
-    )
+    return invalid_request(field, expected, kind)
 
 
 _INPUT = {

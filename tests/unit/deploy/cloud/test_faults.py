@@ -12,6 +12,8 @@ import pytest
 from aiohttp import ClientSession
 from openai import AsyncOpenAI
 
+from tests.support.stack import until
+
 MODEL = "stand-in-mini"
 CALL: Any = {"model": MODEL, "messages": [{"role": "user", "content": "Who are you?"}]}
 CHAT = "/v1/chat/completions"
@@ -132,9 +134,12 @@ async def test_what_arrived_can_be_seen(client: AsyncOpenAI, http: ClientSession
     assert last["headers"]["authorization"] == "[redacted]"
     assert orjson.loads(base64.b64decode(last["body"])) == CALL
     await chat(client, "cut=1", stream=True)
-    await asyncio.sleep(0.05)
-    stats = await (await http.get("/stand-in/stats")).json()
-    assert stats == {"requests": 2, "in_flight": 0, "cancelled": 0, "completed": 2}
+
+    async def counted() -> bool:
+        stats = await (await http.get("/stand-in/stats")).json()
+        return bool(stats == {"requests": 2, "in_flight": 0, "cancelled": 0, "completed": 2})
+
+    await until(counted, "both requests are counted as completed")
     reset = await (await http.post("/stand-in/reset")).json()
     assert reset == {"requests": 0, "in_flight": 0, "cancelled": 0, "completed": 0}
     assert await (await http.get("/stand-in/last")).json() == {}
@@ -142,23 +147,22 @@ async def test_what_arrived_can_be_seen(client: AsyncOpenAI, http: ClientSession
 
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_a_client_that_leaves_is_counted(slow_cloud: str, streamed: bool) -> None:
-    async def counted() -> dict[str, int]:
+    async def counts(**expected: int) -> bool:
         async with http.get("/stand-in/stats") as response:
-            return dict(await response.json())
+            return expected.items() <= (await response.json()).items()
 
     async with ClientSession(slow_cloud, headers={"Authorization": "Bearer x"}) as http:
         async with ClientSession(slow_cloud, headers={"Authorization": "Bearer x"}) as leaving:
             request = asyncio.create_task(leaving.post(CHAT, json={**CALL, "stream": streamed}))
-            await asyncio.sleep(0.1)
-            assert (await counted())["in_flight"] == 1
+            await until(lambda: counts(in_flight=1), "the request is in flight")
             if streamed:
                 response = await request
                 await response.content.readany()
                 response.close()
             else:
                 request.cancel()
-        await asyncio.sleep(0.1)
-        assert await counted() == {"requests": 1, "in_flight": 0, "cancelled": 1, "completed": 0}
+        gone = {"requests": 1, "in_flight": 0, "cancelled": 1, "completed": 0}
+        await until(lambda: counts(**gone), "the client is counted as gone")
 
 
 async def test_requests_that_are_none(cloud: str) -> None:
