@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -64,8 +64,8 @@ class Opened:
     body: bytes | None
     """The whole answer, or an error's body; None if it is streamed."""
     usage: Usage
-    events: Callable[[], AsyncGenerator[bytes, None]] | None
-    """Iterates over a streamed answer. Must be run to its end or closed: that books the leg."""
+    events: AsyncGenerator[bytes, None] | None
+    """A streamed answer. Must be run to its end or closed: that books the leg."""
     call: Call
     """The leg behind it."""
 
@@ -188,8 +188,10 @@ class Dispatcher:
             call.http_status = exchange.status
             streamed = request.streamed and exchange.status < 400
             if streamed:
-                stream = codec.stream()
-                return _opened(call, exchange, None, lambda: self._events(call, exchange, stream))
+                events = self._events(call, exchange, codec.stream())
+                # Into its `try`: from here on, closing it books the leg, even before a byte was taken.
+                await anext(events)
+                return _opened(call, exchange, None, events)
             call.first_byte()
             try:
                 body = await exchange.read()
@@ -239,11 +241,15 @@ class Dispatcher:
     async def _events(
         self, call: Call, exchange: Exchange, stream: wire.StreamCodec
     ) -> AsyncGenerator[bytes, None]:
-        """The events for the application, those of one chunk joined; books the leg at the end."""
+        """The events for the application, those of one chunk joined; books the leg at the end.
+
+        The first piece is empty, and there only to have something to wait for.
+        """
         splitter = Splitter()
         whole = False
         try:
             call.first_byte()
+            yield b""
             async with aclosing(exchange.chunks()) as chunks:
                 async for chunk in chunks:
                     out = b"".join([stream.feed(event) for event in splitter.feed(chunk)])
@@ -251,6 +257,9 @@ class Dispatcher:
                         yield out
                     if stream.error:
                         raise _broken(call.route, f"the upstream said: {stream.error}")
+                    if stream.finished:
+                        # The connection's own end may never come, and nobody needs it.
+                        break
             if not stream.finished:
                 raise _broken(call.route, "the connection ended before the answer did")
             whole = True
@@ -314,7 +323,7 @@ def _opened(
     call: Call,
     exchange: Exchange,
     body: bytes | None,
-    events: Callable[[], AsyncGenerator[bytes, None]] | None,
+    events: AsyncGenerator[bytes, None] | None,
 ) -> Opened:
     return Opened(
         status=exchange.status,

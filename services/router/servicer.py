@@ -129,7 +129,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
 async def _stream(opened: Opened) -> AsyncGenerator[router_pb2.CompleteStreamResponse, None]:
     assert opened.events is not None
     splitter = sse.Splitter()
-    async with aclosing(opened.events()) as events:
+    async with aclosing(opened.events) as events:
         yield router_pb2.CompleteStreamResponse(route=_route(opened.decided))
         async for data in events:
             for event in splitter.feed(data):

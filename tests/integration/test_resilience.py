@@ -171,9 +171,27 @@ async def indiscreet() -> AsyncIterator[Recorder]:
         yield running
 
 
+async def answer_and_linger(request: web.Request, _received: Received) -> web.StreamResponse:
+    """A whole stream, whose connection then stays open without a word."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    chunk = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    usage = {"id": "c", "model": "m", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
+    for data in (orjson.dumps(chunk), orjson.dumps(usage), b"[DONE]"):
+        await response.write(b"data: " + data + b"\n\n")
+    await asyncio.Event().wait()
+    return response
+
+
+@pytest.fixture(scope="module")
+async def lingering() -> AsyncIterator[Recorder]:
+    async with Recorder(answer_and_linger).running() as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 async def stack(
-    tmp_path_factory: pytest.TempPathFactory, dead_url: str, indiscreet: Recorder
+    tmp_path_factory: pytest.TempPathFactory, dead_url: str, indiscreet: Recorder, lingering: Recorder
 ) -> AsyncIterator[Stack]:
     environment = {
         "HOMEWARD_TIMEOUTS__FIRST_TOKEN_S": str(LIMIT_S),
@@ -185,7 +203,7 @@ async def stack(
     }
     made = Stack(tmp_path_factory.mktemp("resilience"), **environment)
     addresses = dict.fromkeys(ISOLATED, f"{made.cloud}/v1")
-    addresses |= {"dead": dead_url, "indiscreet": indiscreet.base_url}
+    addresses |= {"dead": dead_url, "indiscreet": indiscreet.base_url, "lingering": lingering.base_url}
     elsewhere = {"down": dead_url, "indiscreet": indiscreet.base_url}
     firsts = {
         f"first-{name}-{kind}": elsewhere.get(name, f"{made.cloud}/v1")
@@ -389,6 +407,14 @@ async def test_a_stream_that_falls_silent_ends_with_an_error_event(app: Applicat
     (leg,) = await app.legs(1)
     assert (leg["outcome"], leg["error_reason"]) == ("timeout", "UPSTREAM_TIMEOUT")
     assert leg["usage_source"] == "estimated"
+
+
+async def test_a_stream_ends_with_its_last_event_even_if_the_connection_stays(app: Application) -> None:
+    answered = await app.ask("lingering", stream=True)
+    assert answered.body.rstrip().endswith(DONE)
+    assert b"error" not in answered.body
+    (leg,) = await app.legs(1)
+    assert (leg["outcome"], leg["input_tokens"], leg["output_tokens"]) == ("ok", 3, 1)
 
 
 # --- broken answers ----------------------------------------------------------------------------------

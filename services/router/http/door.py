@@ -169,7 +169,7 @@ class Door:
         response = web.StreamResponse(
             status=opened.status, headers=_headers(opened, "text/event-stream; charset=utf-8")
         )
-        async with aclosing(opened.events()) as events:
+        async with aclosing(opened.events) as events:
             await response.prepare(request)
             async for data in events:
                 await response.write(data)
