@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -154,3 +155,26 @@ def test_a_mistake_in_the_settings_is_said_before_anything_starts(stopped_run: R
     stopped_run.start(HOMEWARD_LIMITS__BODY_BYTES="many")
     assert stopped_run.exit_code() == 1
     assert stopped_run.output.startswith("homeward.toml: limits.body_bytes: ")
+
+
+def test_with_a_cloud_of_ones_own_there_is_no_stand_in_and_an_unknown_price_is_unknown(
+    stopped_run: Run,
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "deploy.local.cloud", "--latency-scale", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as cloud:
+        assert cloud.stdout is not None
+        base_url = f"http://127.0.0.1:{json.loads(cloud.stdout.readline())['port']}/v1"
+        try:
+            run = stopped_run.start(HOMEWARD_CLOUD_BASE_URL=base_url, HOMEWARD_CLOUD_API_KEY="sk-mine")
+            assert "deploy.local.cloud" not in run.children()
+            assert f"The cloud behind it is {base_url}." in run.output
+            # Nobody lists a price of OpenAI's for the model that served.
+            sql = "SELECT count(), countIf(cost_nanos IS NULL), any(provider) FROM homeward.legs"
+            assert query(run, sql) == "12\t12\topenai"
+            assert run.stop() == 0
+        finally:
+            cloud.terminate()
