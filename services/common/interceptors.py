@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
@@ -104,14 +105,16 @@ class ServerInterceptor(aio.ServerInterceptor):
     def _stream(self, method: str, inner: Callable[..., Any]) -> Callable[..., Any]:
         async def handle(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             span = self._start(method, context)
-            token = otel_context.attach(trace.set_span_in_context(span))
+            # Never detached: the call has a task and so a context of its own, and a stream that its caller
+            # leaves may be closed from another.
+            otel_context.attach(trace.set_span_in_context(span))
             try:
-                async for response in inner(_parsed(request), context):
-                    yield response
+                async with aclosing(inner(_parsed(request), context)) as responses:
+                    async for response in responses:
+                        yield response
             except BaseException as error:
                 await _fail(span, context, error)
             finally:
-                otel_context.detach(token)
                 span.end()
 
         return handle
