@@ -12,11 +12,13 @@ from opentelemetry import trace
 
 from services.classifier.core.registry import Registry, Workload
 from services.common.board import Board
-from services.common.errors import DomainError, Reason
+from services.common.errors import not_available
 from services.common.telemetry import attributes as names
 from services.common.words import label
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
+
+_INSTEAD = "register workloads in homeward.toml"
 
 
 class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
@@ -65,13 +67,13 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         self, request: classifier_pb2.RegisterWorkloadRequest, context: Context
     ) -> classifier_pb2.RegisterWorkloadResponse:
         """Not yet: workloads come from the settings."""
-        raise _not_available("RegisterWorkload")
+        raise not_available("RegisterWorkload", _INSTEAD)
 
     async def DiscoverWorkloads(
         self, request: classifier_pb2.DiscoverWorkloadsRequest, context: Context
     ) -> classifier_pb2.DiscoverWorkloadsResponse:
         """Not yet."""
-        raise _not_available("DiscoverWorkloads")
+        raise not_available("DiscoverWorkloads", _INSTEAD)
 
 
 def _workload(workload: Workload) -> workload_pb2.Workload:
@@ -84,12 +86,4 @@ def _workload(workload: Workload) -> workload_pb2.Workload:
         description=workload.description,
         version=1,
         fingerprints=[workload_pb2.Fingerprint(digest=digest) for digest in workload.fingerprints],
-    )
-
-
-def _not_available(method: str) -> DomainError:
-    return DomainError(
-        Reason.NOT_AVAILABLE,
-        f"{method} is in the contract but not in this version; register workloads in homeward.toml",
-        method=method,
     )

@@ -20,7 +20,7 @@ from services.ledger.adapters.journal import BrokenChainError, Journal
 from services.ledger.adapters.prices import PriceList
 from services.ledger.adapters.spool import Spool
 from services.ledger.config import LedgerConfig, load_ledger
-from services.ledger.core.policy import settle
+from services.ledger.core.policy import Change, Policy, settle
 from services.ledger.servicer import LedgerServicer
 
 log = logging.getLogger("services.ledger")
@@ -32,8 +32,12 @@ FLUSH_S = 15.0
 def settle_with_settings(journal: Journal, config: LedgerConfig) -> None:
     """Brings the policy in line with the settings, by decisions."""
     for change in settle(journal.policy, config.registered()):
+
+        def made(_: Policy, change: Change = change) -> Change:
+            return change
+
         journal.decide(
-            lambda _, change=change: change,  # type: ignore[misc]
+            made,
             request_id=os.urandom(16),
             expected_version=journal.policy.version,
             actor="settings",

@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from services.common.board import Board
-from services.common.errors import DomainError, Reason, invalid_request
+from services.common.errors import DomainError, invalid_request, not_available
 from services.common.telemetry import attributes as names
 from services.common.words import Stage, Target
 from services.ledger.adapters.journal import Decision, Journal
@@ -125,11 +125,11 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.ReserveRequest, context: Context
     ) -> ledger_pb2.ReserveResponse:
         """Not yet: there are no budgets to reserve from."""
-        raise _not_available("Reserve")
+        raise not_available("Reserve")
 
     async def Settle(self, request: ledger_pb2.SettleRequest, context: Context) -> ledger_pb2.SettleResponse:
         """Not yet."""
-        raise _not_available("Settle")
+        raise not_available("Settle")
 
     def _start_span(self, leg: leg_pb2.Leg) -> Span | None:
         if not leg.trace_sampled:
@@ -184,7 +184,7 @@ def _core_row(row: policy_pb2.WorkloadPolicy) -> Row:
         if target not in known:
             raise invalid_request("after.allowed_targets", "targets", str(target))
     if row.HasField("sampling"):
-        raise _not_available("Decide with sampling")
+        raise not_available("Decide with sampling")
     if row.sovereign_share_ppm > 1_000_000:
         raise invalid_request("after.sovereign_share_ppm", "0 to 1000000", str(row.sovereign_share_ppm))
     return Row(
@@ -246,9 +246,3 @@ def _decision(decision: Decision) -> ledger_pb2.Decision:
     message.decide_time.FromMicroseconds(decision.decide_unix_us)
     message.evidence.update(decision.evidence)
     return message
-
-
-def _not_available(method: str) -> DomainError:
-    return DomainError(
-        Reason.NOT_AVAILABLE, f"{method} is in the contract but not in this version", method=method
-    )

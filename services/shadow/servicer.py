@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from grpc import aio
 from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 
-from services.common.errors import DomainError, Reason
+from services.common.errors import DomainError, Reason, not_available
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
@@ -28,11 +28,7 @@ class ShadowServicer(shadow_pb2_grpc.ShadowServiceServicer):
         self, request: shadow_pb2.RegisterExperimentRequest, context: Context
     ) -> shadow_pb2.RegisterExperimentResponse:
         """Not yet."""
-        raise DomainError(
-            Reason.NOT_AVAILABLE,
-            "RegisterExperiment is in the contract but not in this version",
-            method="RegisterExperiment",
-        )
+        raise not_available("RegisterExperiment")
 
     async def GetExperiment(
         self, request: shadow_pb2.GetExperimentRequest, context: Context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.common.fingerprint import fingerprint
@@ -70,7 +70,3 @@ class Registry:
         if workload is None:
             return ABSTAIN
         return Answer(workload.name, Evidence.FINGERPRINT, 1.0, workload.task_type)
-
-    def by_name(self) -> Mapping[str, Workload]:
-        """The workloads by name."""
-        return {workload.name: workload for workload in self.workloads}

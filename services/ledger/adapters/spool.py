@@ -92,11 +92,6 @@ class Spool:
             self._arrived.notify()
         return await future
 
-    @property
-    def waiting(self) -> int:
-        """Legs that ClickHouse does not have yet."""
-        return self._outbox.waiting
-
     def close(self, timeout_s: float) -> None:
         """Gives ClickHouse a last chance, and stops. What waits is still there."""
         self._stopping.set()

@@ -82,11 +82,6 @@ class LegQueue:
         self._memory.append(leg)
         self._wake.set()
 
-    @property
-    def waiting(self) -> int:
-        """Legs in memory and on disk."""
-        return len(self._memory) + self._outbox.waiting
-
     def close(self, timeout_s: float) -> None:
         """Makes everything durable, gives the ledger a last chance, and stops the thread."""
         self._stopping = True

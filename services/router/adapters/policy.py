@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from pathlib import Path
 
 import grpc
@@ -33,8 +32,6 @@ class PolicyAdapter:
         self._file = file
         self.policy: Policy = self._load()
         """The policy in force."""
-        self.confirmed_at_s: float | None = None
-        """When the ledger last confirmed it (time.monotonic), None if not since the start."""
         self._channel = channel(address)
         self._watch = asyncio.create_task(self._keep())
         self.has_policy = asyncio.Event()
@@ -54,7 +51,6 @@ class PolicyAdapter:
                 request = ledger_pb2.WatchPolicyRequest(known_version=0)
                 async for update in stub.WatchPolicy(request, wait_for_ready=True, metadata=untraced()):
                     self.policy = from_proto(update.policy)
-                    self.confirmed_at_s = time.monotonic()
                     self._save(update.policy)
                     self.has_policy.set()
                     log.info("policy %d is in force", self.policy.version)
