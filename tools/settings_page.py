@@ -23,6 +23,7 @@ from services.router.config import (
     Router,
     RouteSettings,
     Timeouts,
+    TritonSettings,
     UpstreamSettings,
 )
 from services.shadow.config import Shadow
@@ -33,6 +34,7 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("[limits]", Limits),
     ("[timeouts]", Timeouts),
     ("[upstreams.NAME]", UpstreamSettings),
+    ("[triton.NAME]", TritonSettings),
     ("[models.NAME]", ModelSettings),
     ("[models.NAME] routes", RouteSettings),
     ("[keys.NAME]", KeySettings),
@@ -96,6 +98,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(_type(item) for item in arguments if item is not type(None))
     if origin is typing.Annotated:
         return _type(arguments[0])
+    if origin is dict:
+        return f"table of {_type(arguments[1])}"
     if origin is list:
         return f"list of {_type(arguments[0])}"
     names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}

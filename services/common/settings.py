@@ -36,6 +36,7 @@ SECTIONS = frozenset(
         "shadow",
         "telemetry",
         "timeouts",
+        "triton",
         "upstreams",
         "workloads",
     }

@@ -18,6 +18,8 @@ from services.router.adapters.classifier import ClassifierAdapter
 from services.router.adapters.cloud import CloudAdapter
 from services.router.adapters.leg_queue import LegQueue
 from services.router.adapters.policy import PolicyAdapter
+from services.router.adapters.sovereign import SovereignAdapter
+from services.router.adapters.upstreams import Upstreams
 from services.router.config import load_router
 from services.router.core.keys import KeyRing
 from services.router.core.limits import Gate, Limiter
@@ -53,7 +55,10 @@ async def main() -> None:
         raise SettingsError(f"router.state_dir: {folder}: {error}") from None
     policy = PolicyAdapter(settings.ledger, folder / "policy.binpb")
     classifier = ClassifierAdapter(settings.classifier, settings.naming_budget_ms / 1000)
-    upstreams = CloudAdapter(config.timeouts, config.credentials(os.environ))
+    upstreams = Upstreams(
+        http=CloudAdapter(config.timeouts, config.credentials(os.environ)),
+        triton=SovereignAdapter(config.timeouts, config.triton),
+    )
     keys = KeyRing(config.api_keys())
     limiter = Limiter(1 / settings.processes)
     gate = Gate(limits.concurrent_requests)

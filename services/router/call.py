@@ -18,7 +18,7 @@ from services.router.core import catalog, wire
 from services.router.core.keys import Key
 from services.router.core.leg import Leg
 from services.router.core.naming import Name
-from services.router.core.usage import UNKNOWN, estimated
+from services.router.core.usage import UNKNOWN, Usage, estimated
 
 Book = Callable[[Leg, Key], None]
 """Takes a finished leg and the key that asked for it."""
@@ -148,10 +148,11 @@ class Call:
         """Takes over what the upstream calls the model that served, if it says so."""
         self.model = model[:MAX_MODEL_CHARS] or self.model
 
-    def estimate(self, output_chars: int) -> None:
-        """Fills in a usage that the upstream did not get to report."""
+    def estimate(self, counted: Usage, output_chars: int) -> None:
+        """Fills in a usage that the upstream did not get to report: what was counted here, or a guess."""
         if not self.usage.output_tokens:
-            self.usage = estimated(self._ask.request.input_chars, output_chars)
+            known = counted.output_tokens is not None
+            self.usage = counted if known else estimated(self._ask.request.input_chars, output_chars)
 
     def cancelled(self) -> None:
         """Ends the leg because the application gave up."""

@@ -1,4 +1,4 @@
-"""The router's settings: `[router]`, `[limits]`, `[timeouts]`, `[upstreams]`, `[models]`, `[keys]`."""
+"""The router's settings: what it listens on, what it talks to, and who may ask."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from services.common.settings import (
 )
 from services.common.settings import parse as parse_settings
 from services.common.words import Target
-from services.router.core.catalog import Catalog, Upstream
+from services.router.core.catalog import CHAT, COMPLETIONS, Catalog, Upstream
 from services.router.core.keys import Key
 
 CLOUD_BASE_URL = "HOMEWARD_CLOUD_BASE_URL"
 CLOUD_API_KEY = "HOMEWARD_CLOUD_API_KEY"
 CLOUD_PROVIDER = "HOMEWARD_CLOUD_PROVIDER"
+
+TRITON_APIS = frozenset({CHAT, COMPLETIONS})
+"""The calls that a server of prompts can serve."""
 
 ApiName = Literal["chat.completions", "completions", "embeddings", "responses", "messages"]
 
@@ -105,10 +108,10 @@ class UpstreamSettings(Section):
 
     target: TargetName = "cloud"
     """Which target it belongs to."""
-    protocol: Literal["openai", "anthropic"] = "openai"
-    """What it speaks."""
-    base_url: str = Field(pattern=r"^https?://[^\s]+$")
-    """Where: with the version, without a slash at the end: `https://api.openai.com/v1`."""
+    protocol: Literal["openai", "anthropic", "triton"] = "openai"
+    """What it speaks. `triton` is TensorRT-LLM's tensor contract; `[triton.NAME]` says where."""
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    """Where: with the version, without a slash at the end: `https://api.openai.com/v1`. Not for `triton`."""
     api_key: str = Field(default="", repr=False)
     """The key that Homeward sends there. Better by `api_key_env`."""
     api_key_env: str = ""
@@ -120,9 +123,54 @@ class UpstreamSettings(Section):
     models: list[str] = []
     """Models that it serves under their own names; `*` matches any text."""
     apis: list[ApiName] = ["chat.completions", "completions", "embeddings", "responses"]
-    """The calls that it offers. `messages` is for protocol = "anthropic"."""
+    """The calls that it offers. `messages` is for protocol = "anthropic"; `triton` has the first two."""
     stream_usage: bool = True
     """Whether it understands `stream_options.include_usage`."""
+
+    def offered(self) -> frozenset[str]:
+        """The calls that it offers: those that were set, or what its protocol has."""
+        if self.protocol == "triton" and "apis" not in self.model_fields_set:
+            return TRITON_APIS
+        return frozenset(self.apis)
+
+
+class TritonSettings(Section):
+    """`[triton.NAME]`: the replicas behind `[upstreams.NAME]` with protocol = "triton"."""
+
+    replicas: list[str] = Field(min_length=1)
+    """HOST:PORT of each server's gRPC door."""
+    model_dir: Path
+    """Folder with the model's `tokenizer.json`, `tokenizer_config.json` (with its chat template) and
+    `config.json`, as published with the model."""
+    model: str = "tensorrt_llm"
+    """What the model is called in Triton's repository."""
+    versions: dict[str, str] = {}
+    """Triton's version for each model name that routes use; a name that is not here gets the newest."""
+    context_tokens: int | None = Field(default=None, ge=16)
+    """Tokens that prompt and answer may have together: the server's `max_seq_len`. Left out: what the
+    model's `config.json` says."""
+    context_overflow: Literal["cloud", "error"] = "cloud"
+    """What becomes of a request that is too long: the next route that its data class allows, or an error."""
+    max_answer_tokens: int = Field(default=4096, ge=1)
+    """Longest answer of a request that names no limit; a model that does not stop would hold its place."""
+    queue_tokens: int = Field(default=65_536, ge=1)
+    """Estimated tokens, of prompts and answers, in flight at one replica. When all are full, requests go to
+    the next route that their data class allows, else they get 429 and Retry-After."""
+    affinity_requests: int = Field(default=2, ge=0)
+    """How many more requests than the idlest replica one may have and still get prompts that begin like
+    one it has seen, whose keys and values it keeps."""
+    coalesce_ms: int = Field(default=20, ge=0, le=1000)
+    """Tokens that come within this time after a piece of a stream are sent together: 50 pieces a second are
+    more than anybody reads, and each costs as much as a token."""
+    probe_interval_s: float = Field(default=5, gt=0)
+    """Silence of a replica after which it is probed with an inference of one token."""
+    probe_timeout_s: float = Field(default=10, gt=0)
+    """How long that may take."""
+    reload: bool = True
+    """Whether the router unloads and loads the model of a replica whose process has died, which needs
+    `--model-control-mode=explicit`."""
+    reload_timeout_s: float = Field(default=300, gt=0)
+    """How long that may take: an engine of a big model takes minutes."""
 
 
 class RouteSettings(Section):
@@ -167,6 +215,7 @@ class RouterConfig(Section):
     telemetry: Telemetry = Telemetry()
     clickhouse: ClickHouse = ClickHouse()
     upstreams: dict[Name, UpstreamSettings] = {}
+    triton: dict[Name, TritonSettings] = {}
     models: dict[str, ModelSettings] = {}
     keys: dict[Name, KeySettings] = {}
 
@@ -177,8 +226,18 @@ class RouterConfig(Section):
         for name, upstream in self.upstreams.items():
             if upstream.protocol == "anthropic" and upstream.apis != ["messages"]:
                 raise ValueError(f'upstreams.{name}.apis: expected ["messages"] with protocol = "anthropic"')
-            if upstream.protocol == "openai" and "messages" in upstream.apis:
+            if upstream.protocol != "anthropic" and "messages" in upstream.apis:
                 raise ValueError(f'upstreams.{name}.apis: "messages" needs protocol = "anthropic"')
+            if upstream.protocol == "triton":
+                if name not in self.triton:
+                    raise ValueError(f'upstreams.{name}: protocol = "triton" needs a section [triton.{name}]')
+                if not upstream.offered() <= TRITON_APIS:
+                    raise ValueError(f"upstreams.{name}.apis: expected some of {', '.join(TRITON_APIS)}")
+            elif not upstream.base_url:
+                raise ValueError(f"upstreams.{name}.base_url: missing")
+        for name in self.triton:
+            if name not in self.upstreams or self.upstreams[name].protocol != "triton":
+                raise ValueError(f'triton.{name}: expected an [upstreams.{name}] with protocol = "triton"')
         for model, settings in self.models.items():
             for index, route in enumerate(settings.routes):
                 if route.upstream not in self.upstreams:
@@ -194,12 +253,13 @@ class RouterConfig(Section):
                 name=name,
                 target=Target[item.target.upper()],
                 protocol=item.protocol,
-                base_url=item.base_url.rstrip("/"),
+                base_url=(item.base_url or "").rstrip("/"),
                 provider=item.provider or name,
                 region=item.region,
                 models=tuple(item.models),
-                apis=frozenset(item.apis),
+                apis=item.offered(),
                 stream_usage=item.stream_usage,
+                too_long_moves=name not in self.triton or self.triton[name].context_overflow == "cloud",
             )
             for name, item in self.upstreams.items()
         ]

@@ -22,11 +22,12 @@ from services.common.ids import uuid7
 from services.common.telemetry import attributes as names
 from services.common.words import Evidence, Outcome, Target, label
 from services.router.adapters.classifier import ClassifierAdapter, to_classify
-from services.router.adapters.cloud import CloudAdapter, Exchange
 from services.router.adapters.leg_queue import LegQueue
 from services.router.adapters.policy import PolicyAdapter
+from services.router.adapters.upstreams import Exchange, Upstreams
 from services.router.call import Ask, Call, Decided
 from services.router.core import catalog, wire
+from services.router.core.failures import broken
 from services.router.core.keys import Key
 from services.router.core.leg import Leg
 from services.router.core.limits import Limiter
@@ -49,6 +50,12 @@ _OUTCOMES = {
     Reason.UPSTREAM_TIMEOUT: Outcome.TIMEOUT,
     Reason.UPSTREAM_BROKEN: Outcome.BROKEN,
     Reason.UPSTREAM_REJECTED: Outcome.REJECTED,
+    Reason.REPLICAS_BUSY: Outcome.UNREACHABLE,
+    Reason.ANSWER_INVALID: Outcome.BROKEN,
+    # A sovereign server is not OpenAI's: what it refuses may be right elsewhere.
+    Reason.INVALID_REQUEST: Outcome.REJECTED,
+    Reason.FEATURE_NOT_SUPPORTED: Outcome.REJECTED,
+    Reason.CONTEXT_LENGTH_EXCEEDED: Outcome.REJECTED,
 }
 """How a leg ended that failed for a reason; after these, another route may serve the request."""
 
@@ -79,7 +86,7 @@ class Dispatcher:
         limiter: Limiter,
         policy: PolicyAdapter,
         classifier: ClassifierAdapter,
-        upstreams: CloudAdapter,
+        upstreams: Upstreams,
         legs: LegQueue,
     ) -> None:
         self.models = models
@@ -121,7 +128,9 @@ class Dispatcher:
                 opened = await self._try(ask, call)
             except DomainError as error:
                 failure = error
-                if last or error.reason not in _OUTCOMES:
+                too_long = error.reason is Reason.CONTEXT_LENGTH_EXCEEDED
+                stays = too_long and not route.upstream.too_long_moves
+                if last or stays or error.reason not in _OUTCOMES:
                     raise
                 continue
             if last or opened.status not in _FALL_BACK_STATUSES:
@@ -175,8 +184,9 @@ class Dispatcher:
     async def _try(self, ask: Ask, call: Call) -> Opened:
         request = ask.request
         codec = codec_for(request, call.route, ask.answer_as)
+        adapter = self._upstreams.of(call.route)
         try:
-            exchange = await self._upstreams.call(
+            exchange = await adapter.call(
                 call.route,
                 codec.path,
                 codec.request(call.route),
@@ -198,7 +208,8 @@ class Dispatcher:
             except BaseException as error:
                 exchange.close(whole=False)
                 if isinstance(error, DomainError):
-                    self._upstreams.failed_late(call.route)
+                    call.usage = exchange.usage()
+                    adapter.failed_late(call.route)
                 raise
             exchange.close(whole=True)
             if exchange.status == 401:
@@ -217,9 +228,9 @@ class Dispatcher:
             try:
                 answer = codec.answer(body)
             except DomainError:
-                self._upstreams.failed_late(call.route)
+                adapter.failed_late(call.route)
                 raise
-            self._upstreams.succeeded(call.route)
+            adapter.succeeded(call.route)
             call.usage = answer.usage
             call.served_by(answer.model)
             call.finish(Outcome.OK)
@@ -256,35 +267,35 @@ class Dispatcher:
                     if out:
                         yield out
                     if stream.error:
-                        raise _broken(call.route, f"the upstream said: {stream.error}")
+                        raise broken(call.route, f"the upstream said: {stream.error}")
                     if stream.finished:
                         # The connection's own end may never come, and nobody needs it.
                         break
             if not stream.finished:
-                raise _broken(call.route, "the connection ended before the answer did")
+                raise broken(call.route, "the connection ended before the answer did")
             whole = True
-            self._upstreams.succeeded(call.route)
+            self._upstreams.of(call.route).succeeded(call.route)
             call.read(stream)
             call.finish(Outcome.OK)
         except DomainError as error:
-            self._upstreams.failed_late(call.route)
+            self._upstreams.of(call.route).failed_late(call.route)
             call.read(stream)
             call.error_reason = error.reason
-            call.estimate(stream.output_chars)
+            call.estimate(exchange.usage(), stream.output_chars)
             call.finish(_OUTCOMES.get(error.reason, Outcome.BROKEN))
             # An error event of the upstream has gone through already.
             if not stream.error:
                 yield stream.broken(error)
         except (asyncio.CancelledError, GeneratorExit, ConnectionError):
             call.read(stream)
-            call.estimate(stream.output_chars)
+            call.estimate(exchange.usage(), stream.output_chars)
             call.cancelled()
             raise
         except Exception:
             log.exception("a defect", extra={"trace_id": call.decided().trace_id})
             call.read(stream)
             call.error_reason = Reason.INTERNAL
-            call.estimate(stream.output_chars)
+            call.estimate(exchange.usage(), stream.output_chars)
             call.finish(Outcome.BROKEN)
             yield stream.broken(DomainError(Reason.INTERNAL, "an internal error", trace_id=""))
         finally:
@@ -308,15 +319,6 @@ def _conversation(ask: Ask) -> bytes:
     if ask.conversation:
         return f"{ask.key.name}\n{ask.conversation}".encode("utf-8", "surrogateescape")
     return f"{ask.key.name}\n{wire.opening(ask.request)}".encode()
-
-
-def _broken(route: catalog.Route, detail: str) -> DomainError:
-    return DomainError(
-        Reason.UPSTREAM_BROKEN,
-        f"upstream {route.upstream.name!r} broke off: {detail}",
-        upstream=route.upstream.name,
-        detail=detail,
-    )
 
 
 def _opened(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -19,10 +19,13 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from services.common.errors import DomainError, Reason
+from services.router.adapters.upstreams import OnRetry
 from services.router.config import Timeouts
 from services.router.core.breaker import Breaker
 from services.router.core.catalog import ANTHROPIC, Route
+from services.router.core.failures import broken, timed_out, unreachable
 from services.router.core.retry import RETRIED_STATUSES, retry_after_s, wait_before_retry_s
+from services.router.core.usage import UNKNOWN, Usage
 
 POOL_PER_UPSTREAM = 1024
 """Connections to one upstream: as many as there may be requests in flight."""
@@ -33,11 +36,8 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 ANTHROPIC_VERSION = "2023-06-01"
 """Sent if the application named no version."""
 
-OnRetry = Callable[[int, str, float], None]
-"""Told of each failed try: its number, why it failed, and the seconds until the next."""
 
-
-class Exchange:
+class HttpExchange:
     """An answer that has begun."""
 
     def __init__(
@@ -107,13 +107,12 @@ class Exchange:
         else:
             self._response.close()
 
+    def usage(self) -> Usage:
+        """Nothing: only the server can count, and it reports at the end."""
+        return UNKNOWN
+
     def _broken(self, detail: str) -> DomainError:
-        return DomainError(
-            Reason.UPSTREAM_BROKEN,
-            f"upstream {self._route.upstream.name!r} broke off: {detail}",
-            upstream=self._route.upstream.name,
-            detail=detail,
-        )
+        return broken(self._route, detail)
 
 
 class CloudAdapter:
@@ -143,11 +142,11 @@ class CloudAdapter:
         *,
         streamed: bool,
         on_retry: OnRetry,
-    ) -> Exchange:
+    ) -> HttpExchange:
         """Sends a request and waits for the answer to begin.
 
         Returns:
-            An Exchange with any status; a retried one is returned when the tries are used up.
+            An exchange with any status; a retried one is returned when the tries are used up.
 
         Raises:
             DomainError: BREAKER_OPEN, UPSTREAM_UNREACHABLE or UPSTREAM_TIMEOUT.
@@ -187,7 +186,7 @@ class CloudAdapter:
                 problem = str(failure) or type(failure).__name__
                 exchange = None
             else:
-                exchange = Exchange(response, route, attempt, first, self._timeouts.silence_s)
+                exchange = HttpExchange(response, route, attempt, first, self._timeouts.silence_s)
                 if status >= 500:
                     breaker.failed(time.monotonic())
                 elif status >= 400:
@@ -208,12 +207,7 @@ class CloudAdapter:
             if wait_s is None:
                 if exchange is not None:
                     return exchange
-                raise DomainError(
-                    Reason.UPSTREAM_UNREACHABLE,
-                    f"upstream {upstream.name!r} can't be reached: {problem}",
-                    upstream=upstream.name,
-                    attempts=attempt,
-                )
+                raise unreachable(route, problem, attempt)
             if exchange is not None:
                 exchange.close(whole=False)
             on_retry(attempt, problem, wait_s)
@@ -264,14 +258,3 @@ class CloudAdapter:
 def _url(base_url: str, path: str) -> URL:
     # Kept, because parsing it costs as much as the rest of a request's set-up.
     return URL(base_url + path)
-
-
-def timed_out(route: Route, phase: str, limit_s: float) -> DomainError:
-    """The error of an upstream that was silent for too long."""
-    return DomainError(
-        Reason.UPSTREAM_TIMEOUT,
-        f"upstream {route.upstream.name!r} was silent for {limit_s:g} s ({phase.replace('_', ' ')})",
-        upstream=route.upstream.name,
-        phase=phase,
-        limit_s=f"{limit_s:g}",
-    )

@@ -12,6 +12,7 @@ from services.common.words import Target
 
 OPENAI = "openai"
 ANTHROPIC = "anthropic"
+TRITON = "triton"
 
 CHAT = "chat.completions"
 COMPLETIONS = "completions"
@@ -30,9 +31,9 @@ class Upstream:
     name: str
     target: Target
     protocol: str
-    """OPENAI or ANTHROPIC: what it speaks."""
+    """OPENAI, ANTHROPIC or TRITON: what it speaks."""
     base_url: str
-    """Without a slash at the end: `https://api.openai.com/v1`."""
+    """Without a slash at the end: `https://api.openai.com/v1`; empty for TRITON."""
     provider: str
     """Whose price list applies."""
     region: str
@@ -42,6 +43,8 @@ class Upstream:
     """The kinds of call that it offers."""
     stream_usage: bool
     """True if it understands `stream_options.include_usage`."""
+    too_long_moves: bool = True
+    """True if a request that is too long for it may go to the next route."""
 
     def offers(self, api: str) -> bool:
         """True if it can serve that kind of call, by itself or after translation."""

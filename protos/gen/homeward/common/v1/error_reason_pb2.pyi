@@ -56,6 +56,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_ROUTE_NOT_FOUND: there is nothing at that path.
     Example: {"method": "POST", "path": "/v1/chat"}
     """
+    ERROR_REASON_FEATURE_NOT_SUPPORTED: _ErrorReason.ValueType  # 9
+    """ERROR_REASON_FEATURE_NOT_SUPPORTED: the model's server can't do what a field asks for.
+    Example: {"field": "logprobs", "feature": "probabilities of tokens"}
+    """
+    ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: _ErrorReason.ValueType  # 10
+    """ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: prompt and answer together are longer than the model's context.
+    Example: {"field": "messages", "prompt_tokens": "2100", "answer_tokens": "64", "context_tokens": "2048"}
+    """
     ERROR_REASON_KEY_MISSING: _ErrorReason.ValueType  # 20
     """ERROR_REASON_KEY_MISSING: no API key came with the request.
     Example: {}
@@ -107,6 +115,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 46
     """ERROR_REASON_CANCELLED: the caller gave up.
     Example: {}
+    """
+    ERROR_REASON_REPLICAS_BUSY: _ErrorReason.ValueType  # 47
+    """ERROR_REASON_REPLICAS_BUSY: every replica of the sovereign server has as much waiting as it may.
+    Example: {"upstream": "home", "replicas": "2", "queued_tokens": "65536", "retry_after_s": "3"}
+    """
+    ERROR_REASON_ANSWER_INVALID: _ErrorReason.ValueType  # 48
+    """ERROR_REASON_ANSWER_INVALID: the model's answer does not meet the demanded format.
+    Example: {"upstream": "home", "problem": "it is not JSON: unexpected end of data"}
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 60
     """ERROR_REASON_INTERNAL: a defect of Homeward. The trace shows where.
@@ -185,6 +201,14 @@ ERROR_REASON_ROUTE_NOT_FOUND: ErrorReason.ValueType  # 8
 """ERROR_REASON_ROUTE_NOT_FOUND: there is nothing at that path.
 Example: {"method": "POST", "path": "/v1/chat"}
 """
+ERROR_REASON_FEATURE_NOT_SUPPORTED: ErrorReason.ValueType  # 9
+"""ERROR_REASON_FEATURE_NOT_SUPPORTED: the model's server can't do what a field asks for.
+Example: {"field": "logprobs", "feature": "probabilities of tokens"}
+"""
+ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: ErrorReason.ValueType  # 10
+"""ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: prompt and answer together are longer than the model's context.
+Example: {"field": "messages", "prompt_tokens": "2100", "answer_tokens": "64", "context_tokens": "2048"}
+"""
 ERROR_REASON_KEY_MISSING: ErrorReason.ValueType  # 20
 """ERROR_REASON_KEY_MISSING: no API key came with the request.
 Example: {}
@@ -236,6 +260,14 @@ Example: {"upstream": "openai", "retry_after_s": "8", "attempts": "0"}
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 46
 """ERROR_REASON_CANCELLED: the caller gave up.
 Example: {}
+"""
+ERROR_REASON_REPLICAS_BUSY: ErrorReason.ValueType  # 47
+"""ERROR_REASON_REPLICAS_BUSY: every replica of the sovereign server has as much waiting as it may.
+Example: {"upstream": "home", "replicas": "2", "queued_tokens": "65536", "retry_after_s": "3"}
+"""
+ERROR_REASON_ANSWER_INVALID: ErrorReason.ValueType  # 48
+"""ERROR_REASON_ANSWER_INVALID: the model's answer does not meet the demanded format.
+Example: {"upstream": "home", "problem": "it is not JSON: unexpected end of data"}
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 60
 """ERROR_REASON_INTERNAL: a defect of Homeward. The trace shows where.
