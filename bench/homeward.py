@@ -72,17 +72,20 @@ async def serve(
     upstream_url: str,
     *,
     sample_ratio: float = 1.0,
+    extra_settings: str = "",
     router_cpus: str | None = None,
     other_cpus: str | None = None,
 ) -> AsyncIterator[Running]:
     """Runs the stack until the block ends: keys with limits, naming by fingerprint, the policy, the book
-    in ClickHouse, and `sample_ratio` of the requests traced. `…_cpus` are taskset lists."""
+    in ClickHouse, and `sample_ratio` of the requests traced. `extra_settings` is TOML; `…_cpus` are
+    taskset lists."""
     names = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse")
     ports = {name: free_port() for name in names}
     with tempfile.TemporaryDirectory(prefix="bench-homeward-") as folder:
         file = Path(folder, "homeward.toml")
         settings = {"upstream": upstream_url, "model": MODEL, "system_prompt": SYSTEM_PROMPT}
-        file.write_text(_SETTINGS.format(folder=folder, sample_ratio=sample_ratio, **settings, **ports))
+        text = _SETTINGS.format(folder=folder, sample_ratio=sample_ratio, **settings, **ports)
+        file.write_text(text + extra_settings)
         environment = {**os.environ, "HOMEWARD_KEYS__DEMO__SHA256": _SECRETS.api_key_sha256}
         config = load_local(file, environment)
         parts = [

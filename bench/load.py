@@ -9,8 +9,11 @@ import tempfile
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bench.nginx import MODEL
+
+Number = TypeVar("Number", int, float)
 
 SYSTEM_PROMPT = "Answer in one short paragraph."
 
@@ -108,13 +111,13 @@ def _result(rows: list[str], asked: int) -> LoadResult:
     return LoadResult(
         requests=len(ends),
         seconds=(completions[-1] - first) / 1e6,
-        p50_us=_percentile(ordered, 50),
-        p99_us=_percentile(ordered, 99),
+        p50_us=percentile(ordered, 50),
+        p99_us=percentile(ordered, 99),
         errors=asked - len(ends),
         completions_us=completions,
     )
 
 
-def _percentile(ordered: list[int], percent: int) -> int:
+def percentile(ordered: list[Number], percent: int) -> Number:
     """The nearest-rank percentile: a latency that a request really had."""
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]

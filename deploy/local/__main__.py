@@ -18,7 +18,7 @@ from rich.table import Table
 from deploy.local import tour
 from deploy.local.clickhouse.embedded import MissingError
 from deploy.local.config import LocalConfig, load_local
-from deploy.local.parts import build, service_environment
+from deploy.local.parts import build, home_problem, service_environment
 from deploy.local.state import InUseError, Secrets, State
 from deploy.local.supervisor import FailedError, Supervisor
 from services.common.settings import DEFAULT_FILE, ClickHouse, SettingsError, Telemetry
@@ -61,6 +61,8 @@ async def main(settings_file: Path) -> int:
         parts = await asyncio.to_thread(
             build, config, secrets, settings_file, config.local.state_dir, clickhouse_url
         )
+        if config.serves_at_home and (problem := home_problem()):
+            say(f"  Left out: the models at home. {problem}")
         supervisor = Supervisor(parts, state.log, say)
         await _unless(stop, supervisor.start())
         if not stop.is_set():

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from services.classifier.config import Classifier, load_classifier
-from services.common.settings import ClickHouse, Section, load
+from services.common.settings import ClickHouse, Name, Section, load
 from services.ledger.config import Ledger, load_ledger
-from services.router.config import CLOUD_BASE_URL, Router, load_router
+from services.router.config import CLOUD_BASE_URL, Router, TritonSettings, load_router
 from services.shadow.config import Shadow, load_shadow
 
 
@@ -18,6 +18,14 @@ class Local(Section):
 
     cloud: str = "127.0.0.1:8090"
     """HOST:PORT of the stand-in cloud."""
+    triton: str = "127.0.0.1:8091"
+    """HOST:PORT of the embedded Triton's gRPC door. It is started if it is a replica of a `[triton.NAME]`."""
+    triton_http: str = "127.0.0.1:8092"
+    """HOST:PORT of its HTTP door."""
+    triton_metrics: str = "127.0.0.1:8093"
+    """HOST:PORT of its metrics, for Prometheus."""
+    collector: str = "127.0.0.1:8094"
+    """HOST:PORT of the receiver of its spans (OTLP over HTTP)."""
     state_dir: Path = Path(".homeward")
     """Folder for everything that outlives a run."""
     tour: bool = True
@@ -35,6 +43,12 @@ class LocalConfig(Section):
     shadow: Shadow = Shadow()
     ledger: Ledger = Ledger()
     clickhouse: ClickHouse = ClickHouse()
+    triton: dict[Name, TritonSettings] = {}
+
+    @property
+    def serves_at_home(self) -> bool:
+        """True if the embedded Triton is somebody's replica."""
+        return any(self.local.triton in item.replicas for item in self.triton.values())
 
 
 def load_local(path: Path, environment: Mapping[str, str] = os.environ) -> LocalConfig:

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from deploy.local.clickhouse import embedded
 from deploy.local.config import LocalConfig, cloud_is_real
 from deploy.local.state import Secrets
+from deploy.triton.cpu import server as triton
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -127,8 +128,55 @@ def build(
                 ),
             )
         )
+    if config.serves_at_home and home_problem() is None:
+        parts += _home(config, settings_file, environment, state_dir)
     parts += [_router(config, settings_file, environment, index) for index in range(config.router.processes)]
     return parts
+
+
+def home_problem() -> str | None:
+    """What the embedded Triton lacks on this machine, and how to get it; None if nothing."""
+    try:
+        triton.find()
+        triton.library_path()
+    except triton.MissingError as error:
+        return str(error)
+    return None
+
+
+def _home(
+    config: LocalConfig, settings_file: Path, environment: Mapping[str, str], state_dir: Path
+) -> list[Part]:
+    local = config.local
+    arguments = {
+        "--grpc": local.triton,
+        "--http": local.triton_http,
+        "--metrics": local.triton_metrics,
+        "--state-dir": str(state_dir / "triton"),
+        "--trace-url": f"http://{local.collector}/v1/traces",
+    }
+    return [
+        Part(
+            name="collector",
+            command=guarded("deploy.local.collector", str(settings_file), "--listen", local.collector),
+            environment=environment,
+            probe=_http_probe(f"http://{local.collector}/healthz", {}),
+            where=f"http://{local.collector}/v1/traces (Triton's spans)",
+            listens=((local.collector, "HOMEWARD_LOCAL__COLLECTOR"),),
+        ),
+        Part(
+            name="triton",
+            command=guarded("deploy.triton.cpu", *(word for pair in arguments.items() for word in pair)),
+            environment=dict(os.environ),
+            probe=_http_probe(f"http://{local.triton_http}/v2/models/tensorrt_llm/ready", {}),
+            where=f"grpc {local.triton} (a Llama of our own, on the CPU)",
+            listens=(
+                (local.triton, "HOMEWARD_LOCAL__TRITON and [triton.NAME] replicas"),
+                (local.triton_http, "HOMEWARD_LOCAL__TRITON_HTTP"),
+                (local.triton_metrics, "HOMEWARD_LOCAL__TRITON_METRICS"),
+            ),
+        ),
+    ]
 
 
 def _router(config: LocalConfig, settings_file: Path, environment: Mapping[str, str], index: int) -> Part:

@@ -54,16 +54,19 @@ def conversations(file: Path = SAMPLE) -> Iterator[dict[str, Any]]:
 async def send(base_url: str, api_key: str, model: str, row: dict[str, Any]) -> Told:
     """Asks one conversation as an application would, under a span of its own.
 
+    Args:
+        model: for rows that name none.
+
     Raises:
         aiohttp.ClientError: the router can't be reached or refuses.
     """
     tracer = trace.get_tracer("homeward.tour")
-    body = {
-        "model": model,
+    body: dict[str, Any] = {
+        "model": row.get("model", model),
         "messages": row["messages"],
         "max_tokens": MAX_TOKENS,
         "stream": row["stream"],
-        **({"tools": row["tools"]} if "tools" in row else {}),
+        **{field: row[field] for field in ("tools", "response_format") if field in row},
     }
     with tracer.start_as_current_span(f"ask {row['id']}", kind=SpanKind.CLIENT) as span:
         headers = {"Authorization": f"Bearer {api_key}"}

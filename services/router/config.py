@@ -232,7 +232,7 @@ class RouterConfig(Section):
                 if name not in self.triton:
                     raise ValueError(f'upstreams.{name}: protocol = "triton" needs a section [triton.{name}]')
                 if not upstream.offered() <= TRITON_APIS:
-                    raise ValueError(f"upstreams.{name}.apis: expected some of {', '.join(TRITON_APIS)}")
+                    raise ValueError(f"upstreams.{name}.apis: expected some of {', '.join(sorted(TRITON_APIS))}")
             elif not upstream.base_url:
                 raise ValueError(f"upstreams.{name}.base_url: missing")
         for name in self.triton:

@@ -48,6 +48,10 @@ url = "http://127.0.0.1:{clickhouse}"
 
 [local]
 cloud = "127.0.0.1:{cloud}"
+triton = "127.0.0.1:{triton}"
+triton_http = "127.0.0.1:{triton_http}"
+triton_metrics = "127.0.0.1:{triton_metrics}"
+collector = "127.0.0.1:{collector}"
 state_dir = "{folder}"
 
 [timeouts]
@@ -85,6 +89,21 @@ owner = "editors"
 task_type = "summarization"
 """
 
+HOME = """
+[upstreams.home]
+target = "sovereign"
+protocol = "triton"
+provider = "homeward-home"
+region = "eu"
+models = ["small-llama", "small-llama-degraded"]
+
+[triton.home]
+replicas = ["127.0.0.1:{triton}"]
+model_dir = "models/small-llama"
+versions = {{ small-llama = "1", small-llama-degraded = "2" }}
+"""
+"""Settings of a model at home, for `extra_settings`: with them, Triton and the collector are parts too."""
+
 
 class Stack:
     """One stack. Use as an async context manager."""
@@ -94,7 +113,10 @@ class Stack:
         self.folder = folder
         self.ports = free_ports()
         self.settings_file = folder / "homeward.toml"
-        self.settings_file.write_text(SETTINGS.format(folder=folder, **self.ports) + extra_settings)
+        settings = SETTINGS.format(folder=folder, **self.ports)
+        if extra_settings.startswith(HOME):
+            extra_settings = HOME.format(**self.ports) + extra_settings.removeprefix(HOME)
+        self.settings_file.write_text(settings + extra_settings)
         self._environment = environment
         self.parts: dict[str, Part] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -234,6 +256,7 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
 def free_ports() -> dict[str, int]:
     """A free port for each address of the stack."""
     names = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse", "cloud")
+    names += ("triton", "triton_http", "triton_metrics", "collector")
     sockets = {name: socket.socket() for name in names}
     for held in sockets.values():
         held.bind(("127.0.0.1", 0))

@@ -18,7 +18,7 @@ from jinja2 import TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from services.common.errors import DomainError, Reason
+from services.common.errors import DomainError, Reason, invalid_request
 from services.common.settings import SettingsError
 from services.router.core.sovereign.sampling import Defaults
 
@@ -50,15 +50,21 @@ class ModelFolder:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # tokenizers raises nothing narrower
             raise SettingsError(f"{folder / 'tokenizer.json'}: {error}") from None
+        # A file may ask for prompts to be cut or filled up, as training had them; a server does neither.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         settings = _read(folder / "tokenizer_config.json")
         model = _read(folder / "config.json")
         generation = _read(folder / "generation_config.json", missing_ok=True)
-        self.context_tokens = int(model.get("max_position_embeddings") or 0)
+        self.context_tokens = int(_number(folder / "config.json", model, "max_position_embeddings", 0))
         """Tokens that prompt and answer may have together."""
+        file = folder / "generation_config.json"
+        top_k = int(_number(file, generation, "top_k", 0))
         self.defaults = Defaults(
-            temperature=float(generation.get("temperature") or 1.0),
-            top_p=float(generation.get("top_p") or 1.0),
-            top_k=int(generation["top_k"]) if generation.get("top_k") else None,
+            temperature=_number(file, generation, "temperature", 1.0),
+            top_p=_number(file, generation, "top_p", 1.0),
+            # Hugging Face writes 0 for all, others -1.
+            top_k=top_k if top_k > 0 else None,
         )
         self._bos = _token(settings.get("bos_token"))
         self._constants = {"bos_token": self._bos, "eos_token": _token(settings.get("eos_token"))}
@@ -94,7 +100,7 @@ class ModelFolder:
                 add_generation_prompt=True,
                 **self._constants,
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError) as error:
             raise DomainError(
                 Reason.INVALID_REQUEST,
                 f"`messages`: the model's chat template refuses them: {error}",
@@ -105,10 +111,18 @@ class ModelFolder:
         return self.prompt(text + opening)
 
     def prompt(self, text: str) -> Prompt:
-        """A prompt that is complete as it is."""
+        """A prompt that is complete as it is.
+
+        Raises:
+            DomainError: INVALID_REQUEST, if it is no Unicode: half of a surrogate pair.
+        """
         if self._adds_bos:
             text = text.removeprefix(self._bos)
-        return Prompt(text, len(self._tokenizer.encode(text, add_special_tokens=True)))
+        try:
+            tokens = len(self._tokenizer.encode(text, add_special_tokens=True))
+        except TypeError:
+            raise invalid_request("", "text in Unicode", "half of a surrogate pair") from None
+        return Prompt(text, tokens)
 
     def count(self, text: str) -> int:
         """Tokens of a piece of an answer."""
@@ -138,6 +152,15 @@ def _read(file: Path, *, missing_ok: bool = False) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise SettingsError(f"{file}: expected a JSON object")
     return document
+
+
+def _number(file: Path, document: Mapping[str, Any], field: str, default: float) -> float:
+    value = document.get(field)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SettingsError(f"{file}: {field}: expected a number, not {value!r}")
+    return float(value)
 
 
 def _token(value: object) -> str:
@@ -172,8 +195,16 @@ def _environment() -> ImmutableSandboxedEnvironment:
     return environment
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def _refuse(message: str) -> NoReturn:

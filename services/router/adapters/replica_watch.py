@@ -2,7 +2,7 @@
 
 Triton says that a model is ready whose process has died, so only a real inference proves anything. One is
 made when the replica has shown no sign of life for a while or something looked wrong; a busy replica shows
-signs all the time and is never probed.
+signs all the time and is never probed. Each version of a model is a process of its own, and may die alone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,15 @@ class Probing:
     reload: bool
     """False: the model is loaded by somebody else."""
     versions: Sequence[str]
-    """The versions that are asked for; each is a process of its own, and may die alone."""
+    """The versions that are asked for; others are watched once they were."""
+
+
+class DeadVersionError(ReplicaError):
+    """A version of the model generates nothing, though its server answers."""
+
+    def __init__(self, version: str, detail: str) -> None:
+        super().__init__(detail)
+        self.version = version
 
 
 class ReplicaWatch:
@@ -48,22 +56,30 @@ class ReplicaWatch:
         self.replica = replica
         self._pool = pool
         self._probing = probing
-        self._last_sign_s = 0.0
+        self._signs_s = dict.fromkeys(probing.versions, 0.0)
+        """When each version last gave a sign of life, by the monotonic clock."""
         self._suspected = asyncio.Event()
-        self._in_flight: set[Generation] = set()
+        self._in_flight: dict[Generation, str] = {}
         self._task = asyncio.create_task(self._run())
 
-    def began(self, generation: Generation) -> None:
-        """Follows an answer, which is ended if the replica turns out to be dead."""
-        self._in_flight.add(generation)
+    def began(self, generation: Generation, version: str) -> None:
+        """Follows an answer, which is ended if its version turns out to be dead: Triton would leave it
+        without another word."""
+        self._in_flight[generation] = version
+        self._signs_s.setdefault(version, 0.0)
 
     def ended(self, generation: Generation) -> None:
         """Follows it no longer."""
-        self._in_flight.discard(generation)
+        self._in_flight.pop(generation, None)
 
-    def sign(self) -> None:
-        """Notes that the replica has generated something."""
-        self._last_sign_s = time.monotonic()
+    def sign(self, version: str) -> None:
+        """Notes that a version has generated something."""
+        self._signs_s[version] = time.monotonic()
+
+    async def is_full(self, error: Exception) -> bool:
+        """True if the replica has refused a request because it has enough of them, and is well."""
+        refused = isinstance(error, ReplicaError) and error.unavailable
+        return refused and await self.server.is_live(self._probing.timeout_s)
 
     def suspect(self) -> None:
         """Has it probed at once."""
@@ -86,7 +102,7 @@ class ReplicaWatch:
                 await asyncio.sleep(self._probing.interval_s)
 
     async def _watch(self) -> None:
-        silent_s = time.monotonic() - self._last_sign_s
+        silent_s = time.monotonic() - min(self._signs_s.values())
         if silent_s < self._probing.interval_s and not self._suspected.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._probing.interval_s - silent_s):
@@ -96,33 +112,51 @@ class ReplicaWatch:
         try:
             await self._probe()
         except ReplicaError as error:
-            self._down(str(error))
+            self._down(error)
             await self._bring_back()
 
     async def _probe(self) -> None:
-        for version in self._probing.versions:
-            await self.server.probe(version, self._probing.timeout_s)
-        self.sign()
+        """Asks each version for a token.
 
-    def _down(self, detail: str) -> None:
-        log.warning("a replica is down", extra={"replica": self.replica.name, "detail": detail})
+        Raises:
+            DeadVersionError: one gives none.
+            ReplicaError: the server can't be reached.
+        """
+        timeout_s = self._probing.timeout_s
+        for version in tuple(self._signs_s):
+            began_s = time.monotonic()
+            try:
+                await self.server.probe(version, timeout_s)
+            except ReplicaError as error:
+                # A reload would end what an overloaded replica has in work: one that refuses a request too
+                # many is alive, and so is one that lets it wait while others get on.
+                got_on = error.timed_out and self._signs_s[version] > began_s
+                if not (got_on or await self.is_full(error)):
+                    if await self.server.is_live(timeout_s):
+                        raise DeadVersionError(version, str(error)) from None
+                    raise ReplicaError(f"the server can't be reached: {error}") from None
+            self.sign(version)
+
+    def _down(self, error: ReplicaError) -> None:
+        log.warning("a replica is down", extra={"replica": self.replica.name, "detail": str(error)})
         self.replica.up = False
         self._pool.forget(self.replica)
-        for generation in list(self._in_flight):
-            generation.fail(f"the replica was found dead: {detail}")
+        for generation, version in tuple(self._in_flight.items()):
+            # The other versions answer what they have begun, even while the model is loaded again.
+            if not isinstance(error, DeadVersionError) or error.version == version:
+                generation.fail(f"the replica was found dead: {error}")
 
     async def _revive(self) -> None:
-        """One try. A server that was only out of reach is well without a reload, which would end the
-        answers that others have in progress there."""
-        probing = self._probing
-        if not await self.server.is_live(probing.timeout_s):
-            raise ReplicaError("the server can't be reached")
+        """One try. A server that was only out of reach is well without a reload."""
         try:
             await self._probe()
-        except ReplicaError:
-            if not probing.reload:
+        except DeadVersionError:
+            if not self._probing.reload:
                 raise
-            await self.server.reload(probing.reload_timeout_s)
+            # Perhaps by another router, which has found it dead too.
+            if await self.server.is_loading(self._probing.timeout_s):
+                raise ReplicaError("the model is being loaded") from None
+            await self.server.reload(self._probing.reload_timeout_s)
             await self._probe()
 
     async def _bring_back(self) -> None:

@@ -16,6 +16,7 @@ import orjson
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from services.common.errors import DomainError, Reason
+from services.common.settings import SettingsError
 from services.router.adapters.model_folder import ModelFolder, Prompt
 from services.router.adapters.replica_watch import Probing, ReplicaWatch
 from services.router.adapters.triton import Generation, ReplicaError, TritonServer
@@ -50,6 +51,8 @@ class Upstream:
         self.settings = settings
         self.folder = ModelFolder(settings.model_dir)
         self.context_tokens = settings.context_tokens or self.folder.context_tokens
+        if not self.context_tokens:
+            raise SettingsError(f"triton.{name}.context_tokens: missing, and the model's config.json names none")
         replicas = [Replica(address) for address in settings.replicas]
         self.pool = Pool(name, replicas, settings.queue_tokens, settings.affinity_requests)
         probing = Probing(
@@ -129,9 +132,12 @@ class SovereignAdapter:
                 return exchange
             except (DomainError, ReplicaError) as error:
                 exchange.close(whole=False)
-                upstream.watches[replica.name].suspect()
                 tried.append(replica.name)
-                failure = _failure(route, error, len(tried))
+                if await upstream.watches[replica.name].is_full(error):
+                    failure = _full(upstream, error, len(tried))
+                else:
+                    upstream.watches[replica.name].suspect()
+                    failure = _failure(route, error, len(tried))
                 if len(tried) >= self._timeouts.max_attempts:
                     raise failure from None
                 on_retry(len(tried), failure.message, 0.0)
@@ -217,7 +223,7 @@ class SovereignExchange:
             version=work.version,
             headers=work.headers,
         )
-        self._watch.began(self._generation)
+        self._watch.began(self._generation, work.version)
 
     async def begin(self) -> None:
         """Waits for the first piece of a stream, or for the end of a whole answer.
@@ -279,7 +285,8 @@ class SovereignExchange:
 
     def usage(self) -> Usage:
         """Tokens so far: the server has read the prompt if it has generated anything."""
-        return from_openai(self._usage_document())
+        answer_tokens = self._upstream.folder.count(self._generation.latest())
+        return from_openai(usage_document(self._work.prompt.tokens, answer_tokens))
 
     async def _advance(self, phase: str, limit_s: float) -> bytes:
         generation = self._generation
@@ -289,13 +296,15 @@ class SovereignExchange:
         except TimeoutError:
             self._watch.suspect()
             raise timed_out(self._route, phase, limit_s) from None
-        self._watch.sign()
+        self._watch.sign(self._work.version)
         ended = bool(generation.finish_reason)
         try:
             piece = self._progress.feed(generation.text, final=ended)
         except ValueError as error:
             raise ReplicaError(str(error)) from None
         out = self._writer.feed(piece)
+        if out:
+            generation.passed_on()
         if self._progress.stopped or self._writer.complete:
             self._finish_reason = "stop"
             generation.cancel()
@@ -319,6 +328,19 @@ def _prompt(folder: ModelFolder, plan: Plan) -> Prompt:
     if plan.prompt is not None:
         return folder.prompt(plan.prompt)
     return folder.chat(plan.turns, plan.tools.functions, plan.tools.opening)
+
+
+def _full(upstream: Upstream, error: Exception, attempts: int) -> DomainError:
+    replicas = upstream.pool.replicas
+    return DomainError(
+        Reason.REPLICAS_BUSY,
+        f"upstream {upstream.pool.upstream!r} takes no more requests ({error}); retry after 1 s",
+        upstream=upstream.pool.upstream,
+        replicas=len(replicas),
+        queued_tokens=sum(replica.tokens for replica in replicas),
+        attempts=attempts,
+        retry_after_s=1,
+    )
 
 
 def _failure(route: Route, error: DomainError | ReplicaError, attempts: int) -> DomainError:

@@ -9,11 +9,13 @@ for bytes and fails; the router looks for them itself and cancels.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
 import numpy as np
+from grpc import aio
 from tritonclient.grpc import InferInput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
@@ -51,9 +53,18 @@ _CHANNEL = {
     "grpc.max_reconnect_backoff_ms": 2_000,
 }
 
+log = logging.getLogger(__name__)
+
 
 class ReplicaError(Exception):
     """A replica did not answer; another may."""
+
+    def __init__(self, detail: str, *, unavailable: bool = False, timed_out: bool = False) -> None:
+        super().__init__(detail)
+        self.unavailable = unavailable
+        """True if it said that it can't now: it is full. So does gRPC if there is no server at all."""
+        self.timed_out = timed_out
+        """True if it said nothing in time."""
 
 
 class Generation:
@@ -74,7 +85,7 @@ class Generation:
         self._news = asyncio.Event()
         self._pause_s = pause_s
         self._due_s = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timed = False
         self._loop = asyncio.get_running_loop()
         self._reader = asyncio.create_task(self._read())
 
@@ -86,7 +97,7 @@ class Generation:
         """
         await self._news.wait()
         self._news.clear()
-        self._due_s = self._loop.time() + self._pause_s
+        self._timed = False
         if self._newest is not None:
             self._take(self._newest)
             self._newest = None
@@ -94,6 +105,15 @@ class Generation:
             raise self._error
         if self._ended and not self.finish_reason:
             raise ReplicaError("the stream ended before the answer did")
+
+    def passed_on(self) -> None:
+        """Notes that a piece has gone to the application: the next comes after the pause."""
+        self._due_s = self._loop.time() + self._pause_s
+
+    def latest(self) -> str:
+        """All that the server has sent of the answer, seen by `advance` or not."""
+        newest = None if self._newest is None else _text(self._newest, "text_output")
+        return self.text if newest is None else newest
 
     def fail(self, detail: str) -> None:
         """Ends it with an error; for a replica that was found dead."""
@@ -119,17 +139,23 @@ class Generation:
                     self._newest = result
                     self._tell()
         except grpc.RpcError as error:
-            self._error = ReplicaError(_words(error))
+            unavailable = isinstance(error, aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE
+            self._error = ReplicaError(_words(error), unavailable=unavailable)
         except InferenceServerException as error:
             self._error = ReplicaError(str(error))
+        except Exception as error:
+            # Whoever waits must hear of it, whatever it was.
+            log.exception("a defect")
+            self._error = ReplicaError(repr(error))
         self._ended = True
         self._news.set()
 
     def _tell(self) -> None:
         if self._loop.time() >= self._due_s:
             self._news.set()
-        elif self._timer is None or self._timer.when() != self._due_s:
-            self._timer = self._loop.call_at(self._due_s, self._news.set)
+        elif not self._timed:
+            self._timed = True
+            self._loop.call_at(self._due_s, self._news.set)
 
     def _take(self, result: InferResult) -> None:
         text, reason = (_text(result, name) for name in OUTPUTS)
@@ -186,7 +212,7 @@ class TritonServer:
             async with asyncio.timeout(timeout_s):
                 await generation.advance()
         except TimeoutError:
-            raise ReplicaError(f"a probe got no answer in {timeout_s:g} s") from None
+            raise ReplicaError(f"a probe got no answer in {timeout_s:g} s", timed_out=True) from None
         finally:
             generation.cancel()
 
@@ -211,6 +237,18 @@ class TritonServer:
             return bool(await self._client.is_server_live(client_timeout=timeout_s))
         except InferenceServerException:
             return False
+
+    async def is_loading(self, timeout_s: float) -> bool:
+        """True while a version of the model is being loaded, whoever has asked for it.
+
+        Raises:
+            ReplicaError: the server does not say.
+        """
+        try:
+            index = await self._client.get_model_repository_index(client_timeout=timeout_s)
+        except InferenceServerException as error:
+            raise ReplicaError(f"the server lists no models: {error}") from None
+        return any(item.name == self._model and item.state == "LOADING" for item in index.models)
 
     async def close(self) -> None:
         """Closes the connection."""

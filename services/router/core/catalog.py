@@ -91,6 +91,11 @@ class Catalog:
             )
         return routes
 
+    def at_home_only(self, model: str, api: str) -> bool:
+        """True if all servers of a model that offer a call are sovereign."""
+        able = [route.upstream for route in self.routes(model) if route.upstream.offers(api)]
+        return bool(able) and all(upstream.target is Target.SOVEREIGN for upstream in able)
+
     def _match(self, model: str) -> tuple[Route, ...]:
         return tuple(
             Route(upstream, model)

@@ -8,7 +8,16 @@ import pytest
 from services.common.settings import SettingsError
 from services.common.words import Target
 from services.router.config import RouterConfig, load_router
-from services.router.core.catalog import ANTHROPIC, MESSAGES, OPENAI, Upstream
+from services.router.core.catalog import (
+    ANTHROPIC,
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MESSAGES,
+    OPENAI,
+    TRITON,
+    Upstream,
+)
 from services.router.core.keys import Key
 
 MINIMAL = """
@@ -83,6 +92,33 @@ def test_what_is_said_of_an_upstream_arrives_in_the_catalog(file: Path) -> None:
     )
 
 
+HOME = """
+[upstreams.home]
+target = "sovereign"
+protocol = "triton"
+models = ["llama"]
+[triton.home]
+replicas = ["10.0.0.1:8001", "10.0.0.2:8001"]
+model_dir = "models/llama"
+"""
+
+
+def test_a_model_at_home_needs_no_url_and_offers_what_a_server_of_prompts_can(file: Path) -> None:
+    catalog = read(file, HOME + "context_overflow = 'error'").catalog()
+    upstream = catalog.routes("llama")[0].upstream
+    assert (upstream.target, upstream.protocol, upstream.base_url) == (Target.SOVEREIGN, TRITON, "")
+    assert upstream.apis == {CHAT, COMPLETIONS}
+    assert not upstream.too_long_moves
+    assert catalog.at_home_only("llama", CHAT)
+    assert catalog.at_home_only("llama", MESSAGES)
+    assert not catalog.at_home_only("llama", EMBEDDINGS)
+
+
+def test_a_model_with_a_server_in_the_cloud_is_not_at_home_only(file: Path) -> None:
+    toml = HOME + "[upstreams.cloud]\nbase_url = 'http://x'\nmodels = ['llama']"
+    assert not read(file, toml).catalog().at_home_only("llama", CHAT)
+
+
 @pytest.mark.parametrize(
     ("toml", "line"),
     [
@@ -135,6 +171,27 @@ def test_what_is_said_of_an_upstream_arrives_in_the_catalog(file: Path) -> None:
         (
             MINIMAL + f"[keys.crm]\nsha256 = '{DIGEST}'\nrequests_per_minute = 0",
             "keys.crm.requests_per_minute: input should be greater than 0, got 0",
+        ),
+        (
+            "[upstreams.home]\nprotocol = 'triton'",
+            'upstreams.home: protocol = "triton" needs a section [triton.home]',
+        ),
+        (
+            HOME
+            + "[upstreams.other]\nbase_url = 'http://x'\n[triton.other]\nreplicas = ['a:1']\nmodel_dir = 'm'",
+            'triton.other: expected an [upstreams.other] with protocol = "triton"',
+        ),
+        (
+            HOME.replace("[triton", "apis = ['embeddings']\n[triton"),
+            "upstreams.home.apis: expected some of chat.completions, completions",
+        ),
+        (
+            "[upstreams.home]\nprotocol = 'triton'\n[triton.home]\nreplicas = []\nmodel_dir = 'm'",
+            "triton.home.replicas: list should have at least 1 item after validation, not 0",
+        ),
+        (
+            HOME + "context_overflow = 'cut'",
+            "triton.home.context_overflow: input should be 'cloud' or 'error', got 'cut'",
         ),
     ],
 )

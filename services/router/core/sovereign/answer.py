@@ -71,7 +71,10 @@ class ChatWriter:
         return out
 
     def problem(self) -> str:
-        """Whether the answer meets `response_format`, or the arguments of strict tools their schema."""
+        """Whether the answer makes the call that was demanded, or meets `response_format`, and whether the
+        arguments of strict tools meet their schema."""
+        if self._plan.tools.opening and not self._calls:
+            return "a tool call was demanded, and it makes none"
         if self._plan.format is not None and not self._calls:
             return self._plan.format.problem("".join(self._content))
         for call in self._calls:

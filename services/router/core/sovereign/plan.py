@@ -6,7 +6,7 @@ the answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,13 @@ from services.router.core.sovereign.turns import parse_turns
 
 _READ = frozenset(
     {
-        *("model", "messages", "prompt", "stream", "stream_options"),
+        *("model", "stream", "stream_options"),
         *("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed"),
-        *("max_tokens", "max_completion_tokens", "stop", "response_format"),
-        *("tools", "tool_choice", "parallel_tool_calls"),
+        *("max_tokens", "max_completion_tokens", "stop", "parallel_tool_calls"),
     }
 )
+_READ_OF_CHAT = _READ | {"messages", "response_format", "tools", "tool_choice"}
+_READ_OF_COMPLETION = _READ | {"prompt"}
 _HARMLESS = frozenset(
     {
         *("user", "metadata", "store", "service_tier", "safety_identifier"),
@@ -42,6 +43,10 @@ _REFUSED = {
     "functions": ([], "function calls of the old form; use tools"),
     "echo": (False, "an echo of the prompt"),
     "suffix": ("", "a suffix"),
+    # Of a completion; a chat's are read.
+    "response_format": ({"type": "text"}, "a format where there is no chat"),
+    "tools": ([], "tools where there is no chat"),
+    "tool_choice": ("none", "tools where there is no chat"),
 }
 """Field: (the value that asks for nothing, what any other asks for)."""
 
@@ -68,7 +73,7 @@ def parse_chat(document: Mapping[str, Any], defaults: Defaults) -> Plan:
     Raises:
         DomainError: INVALID_REQUEST or FEATURE_NOT_SUPPORTED.
     """
-    _refuse(document)
+    _refuse(document, _READ_OF_CHAT)
     turns = parse_turns(document["messages"])
     form = parse_format(document.get("response_format"))
     return Plan(
@@ -88,7 +93,7 @@ def parse_completion(document: Mapping[str, Any], defaults: Defaults) -> Plan:
     Raises:
         DomainError: INVALID_REQUEST or FEATURE_NOT_SUPPORTED.
     """
-    _refuse(document)
+    _refuse(document, _READ_OF_COMPLETION)
     prompt = document["prompt"]
     if isinstance(prompt, list):
         if len(prompt) != 1 or not isinstance(prompt[0], str):
@@ -105,12 +110,13 @@ def parse_completion(document: Mapping[str, Any], defaults: Defaults) -> Plan:
     )
 
 
-def _refuse(document: Mapping[str, Any]) -> None:
+def _refuse(document: Mapping[str, Any], read: Collection[str]) -> None:
     for field, value in document.items():
-        if value is None or field in _READ or field in _HARMLESS:
+        if value is None or field in read or field in _HARMLESS:
             continue
         nothing, what = _REFUSED.get(field, (None, "this"))
-        if value != nothing:
+        # To Python false is 0, but a completion's `logprobs` of 0 asks for some.
+        if value != nothing or isinstance(value, bool) != isinstance(nothing, bool):
             raise not_supported(field[:80], what)
 
 

@@ -35,21 +35,23 @@ class Progress:
         if not so_far.startswith(self.text):
             raise ValueError("the server changed text that it had sent")
         done = len(self.text)
-        end = self._first_stop(so_far, done)
+        whole = so_far if final else so_far.rstrip(UNFINISHED)
+        end = self._first_stop(whole, done)
         if end is not None:
             self.stopped = True
         elif final:
             end = len(so_far)
         else:
-            end = max(done, self._safe_end(so_far.rstrip(UNFINISHED)))
+            end = max(done, self._safe_end(whole))
         new = so_far[done:end]
         self.text += new
         return new
 
     def _first_stop(self, text: str, done: int) -> int | None:
-        # A stop word can begin no earlier than what is held back, which was never let through.
-        found = [place for word in self._stop if (place := text.find(word, done)) >= 0]
-        return min(found, default=None)
+        # A stop word can begin no earlier than what is held back, which was never let through. The first
+        # is the one that is whole first, so that it does not matter in which pieces the text comes.
+        found = [(place + len(word), place) for word in self._stop if (place := text.find(word, done)) >= 0]
+        return min(found)[1] if found else None
 
     def _safe_end(self, text: str) -> int:
         """Where the longest end of the text begins that could be the beginning of a stop word."""

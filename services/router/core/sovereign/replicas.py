@@ -59,7 +59,7 @@ class Pool:
         return prompt_tokens + min(max_tokens, math.ceil(2 * self._answer_tokens))
 
     def choose(self, prompt: str, tokens: int, tried: Collection[str]) -> Replica:
-        """The replica for a request of so many estimated tokens; one that was tried is the last resort.
+        """The replica for a request of so many estimated tokens; one that was tried is not tried again.
 
         Raises:
             DomainError: UPSTREAM_UNREACHABLE if none is up, REPLICAS_BUSY if all that are up are full.
@@ -116,8 +116,8 @@ class Pool:
 
     def _busy(self, up: Sequence[Replica], tokens: int) -> DomainError:
         over = min(replica.tokens for replica in up) + tokens - self.queue_tokens
-        wait_s = math.ceil(over * len(up) / self._rate) if self._rate > 0 else 1
-        wait_s = max(1, min(MAX_RETRY_AFTER_S, wait_s))
+        wait_s = over * len(up) / self._rate if self._rate > 0 else 1
+        wait_s = max(1, math.ceil(min(MAX_RETRY_AFTER_S, wait_s)))
         return DomainError(
             Reason.REPLICAS_BUSY,
             f"all {len(up)} replicas of upstream {self.upstream!r} have {self.queue_tokens} tokens in"

@@ -16,6 +16,8 @@ MAX_STOPS = 16
 MAX_STOP_CHARS = 256
 """Characters of a stop word: as many are held back from a stream."""
 MAX_SEED = 2**64
+MAX_TOP_K = 2**31 - 1
+"""The contract's type. No vocabulary is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def parse_sampling(document: Mapping[str, Any], defaults: Defaults) -> Sampling:
     longest = _integer(document, "max_completion_tokens", 1, None)
     if longest is None:
         longest = _integer(document, "max_tokens", 1, None)
-    top_k = _integer(document, "top_k", 1, None)
+    top_k = _integer(document, "top_k", 1, MAX_TOP_K)
     return Sampling(
         temperature=_number(document, "temperature", 0, 2, defaults.temperature),
         top_p=_number(document, "top_p", 0, 1, defaults.top_p),

@@ -62,7 +62,10 @@ class Format:
 
 def first_problem(schema: bytes, value: object) -> str:
     """The first thing in a value that breaks a schema (its JSON); empty if nothing does."""
-    for error in _validator(schema).iter_errors(value):
+    try:
+        # Stops at the first; `iter_errors` collects them all before it gives one.
+        _validator(schema).validate(value)
+    except jsonschema_rs.ValidationError as error:
         where = "/".join(str(step) for step in error.instance_path)
         return f"{where or 'it'}: {error.message}"[:MAX_PROBLEM_CHARS]
     return ""

@@ -16,11 +16,12 @@ import orjson
 
 PYTHON_TAG = "<|python_tag|>"
 
-_HEAD = re.compile(
-    r'\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*(?P<name>"(?:[^"\\]|\\.)*")\s*,'
-    r'\s*"(?:parameters|arguments)"\s*:\s*(?=\{)'
-)
-"""The usual beginning, after which the arguments can be passed on as they come."""
+HEAD_CHARS = 1024
+"""What a call's name is looked for in: a tool's has at most 128 characters."""
+
+_NAME = re.compile(r'\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*(?P<name>"(?:[^"\\]|\\.)*")')
+_ARGUMENTS = re.compile(r'\s*,\s*"(?:parameters|arguments)"\s*:\s*(?=\{)')
+"""After the usual beginning the arguments can be passed on as they come."""
 _FIRST_KEY = re.compile(r'\{\s*"((?:[^"\\]|\\.)*)"\s*:')
 _CALL_KEYS = frozenset({"type", "name", "parameters", "arguments", "id"})
 _BETWEEN = re.compile(r"[\s;,\[\]]*")
@@ -76,6 +77,8 @@ class ToolCallReader:
         self._where = _Where.BEFORE
         self._held = ""
         self._span = _Span()
+        # Of what is held: where an object starts, and how far the span has read it.
+        self._start = self._seen = 0
 
     def feed(self, piece: str) -> list[Event]:
         """What a further piece of text brings."""
@@ -88,8 +91,8 @@ class ToolCallReader:
     def finish(self) -> list[Event]:
         """What is left when the text has ended."""
         held, self._held = self._held, ""
-        if self._where is _Where.HEAD or (self._where is _Where.BEFORE and not self.calls):
-            return [Text(held)] if held else []
+        if held and not self.calls and self._where in (_Where.BEFORE, _Where.HEAD):
+            return [Text(held)]
         return []
 
     def _step(self, events: list[Event]) -> bool:
@@ -102,88 +105,87 @@ class ToolCallReader:
             return self._before()
         if self._where is _Where.HEAD:
             return self._head(events)
+        end = self._span.feed(self._held)
+        piece = self._held if end is None else self._held[:end]
+        self._held = self._held[len(piece) :]
         if self._where is _Where.ARGUMENTS:
-            end = self._span.feed(self._held)
-            piece = self._held if end is None else self._held[:end]
             events.append(Arguments(self.calls - 1, piece))
-            self._held = self._held[len(piece) :]
-            if end is not None:
-                self._where = _Where.TAIL
-            return end is not None
-        # The brace that closes the call; a model that wrote more keys after the arguments is heard out.
-        end = self._held.find("}")
-        if end < 0:
-            return False
-        self._held = self._held[end + 1 :]
-        self._where = _Where.BEFORE
-        return True
+        if end is not None and self._where is _Where.ARGUMENTS:
+            # A model that writes more keys after the arguments is heard out.
+            self._where, self._span = _Where.TAIL, _Span(depth=1)
+        elif end is not None:
+            self._where = _Where.BEFORE
+        return end is not None
 
     def _before(self) -> bool:
         rest = self._held.lstrip()
         if self.calls:
-            rest = rest[_between_end(rest) :]
-        elif rest.startswith("["):
-            # A list of calls, unless it is a list of something else.
-            after = rest[1:].lstrip()
-            if not after:
-                return False
-            rest = after if after.startswith("{") else rest
+            rest = self._held = rest[_between_end(rest) :]
         if rest.startswith(PYTHON_TAG):
             rest = rest[len(PYTHON_TAG) :].lstrip()
         elif PYTHON_TAG.startswith(rest):
             return False
+        if rest.startswith("["):
+            # A list of calls, unless it is a list of something else.
+            after = rest[1:].lstrip()
+            rest = after if after.startswith("{") else rest if after else ""
         if not rest:
             return False
-        if rest.startswith("{"):
-            if self.calls:
-                self._held = rest
-            self._where = _Where.HEAD
-        elif self.calls:
-            self.done = True
-            self._held = ""
-        else:
-            self._where = _Where.TEXT
+        if not rest.startswith("{"):
+            return self._no_call()
+        self._where, self._span = _Where.HEAD, _Span()
+        self._start = self._seen = len(self._held) - len(rest)
         return True
 
-    def _head(self, events: list[Event]) -> bool:
-        start = self._held.index("{")
-        match = _HEAD.match(self._held, start)
-        if match is not None:
-            name = orjson.loads(match["name"])
-            if name not in self._tools:
-                self._where = _Where.TEXT
-                return True
-            events.append(Started(self.calls, name))
-            self.calls += 1
-            self._held = self._held[match.end() :]
-            self._span = _Span()
-            self._where = _Where.ARGUMENTS
-            return True
-        key = _FIRST_KEY.match(self._held, start)
-        if key is not None and key[1] not in _CALL_KEYS:
-            self._where = _Where.TEXT
-            return True
-        end = _Span().feed(self._held[start:])
-        if end is None:
-            return False
-        whole, rest = self._held[start : start + end], self._held[start + end :]
-        call = _parsed(whole, self._tools)
-        if call is None:
-            self._where = _Where.TEXT
-            return True
-        name, arguments = call
-        events += [Started(self.calls, name), Arguments(self.calls, arguments)]
+    def _no_call(self) -> bool:
+        if self.calls:
+            self.done = True
+            self._held = ""
+        self._where = _Where.TEXT
+        return True
+
+    def _begin(self, name: str) -> Started:
         self.calls += 1
-        self._held = rest
+        return Started(self.calls - 1, name)
+
+    def _head(self, events: list[Event]) -> bool:
+        # Each look is at no more than HEAD_CHARS, so that a long object is not read again for each piece.
+        limits = self._start, self._start + HEAD_CHARS
+        match = _NAME.match(self._held, *limits)
+        if match is not None:
+            name = _name(match["name"])
+            if name not in self._tools:
+                return self._no_call()
+            match = _ARGUMENTS.match(self._held, match.end(), limits[1])
+            if match is not None:
+                events.append(self._begin(name))
+                self._held = self._held[match.end() :]
+                self._where, self._span = _Where.ARGUMENTS, _Span()
+                return True
+        key = _FIRST_KEY.match(self._held, *limits)
+        if key[1] not in _CALL_KEYS if key else len(self._held) > limits[1]:
+            return self._no_call()
+        end = self._span.feed(self._held[self._seen :])
+        if end is None:
+            self._seen = len(self._held)
+            return False
+        end += self._seen
+        call = _parsed(self._held[self._start : end], self._tools)
+        if call is None:
+            return self._no_call()
+        begun = self._begin(call[0])
+        events += [begun, Arguments(begun.index, call[1])]
+        self._held = self._held[end:]
         self._where = _Where.BEFORE
-        return bool(rest)
+        return True
 
 
 class _Span:
     """Finds the end of a JSON object that comes in pieces."""
 
-    def __init__(self) -> None:
-        self._depth = 0
+    def __init__(self, depth: int = 0) -> None:
+        """`depth` is how many braces were opened before."""
+        self._depth = depth
         self._in_string = False
         self._skip = False
 
@@ -218,18 +220,31 @@ def _between_end(text: str) -> int:
     return match.end() if match else 0
 
 
+def _name(text: str) -> str:
+    """A name from its JSON; empty if it is not JSON after all."""
+    try:
+        return str(orjson.loads(text))
+    except orjson.JSONDecodeError:
+        return ""
+
+
 def _parsed(text: str, tools: Collection[str]) -> tuple[str, str] | None:
     """(name, arguments) of a whole call whose keys stand in another order, or None if it is no call."""
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(document, dict) or document.get("name") not in tools:
+    name = document.get("name") if isinstance(document, dict) else None
+    if not isinstance(name, str) or name not in tools:
         return None
-    arguments = document.get("parameters", document.get("arguments", {}))
+    arguments = document.get("parameters", document.get("arguments"))
     if isinstance(arguments, str):
         # Some models write the arguments as JSON within JSON, as OpenAI's API has them.
-        return document["name"], arguments
-    if not isinstance(arguments, dict):
+        return name, arguments
+    if not isinstance(arguments, (dict, type(None))):
         return None
-    return document["name"], orjson.dumps(arguments).decode()
+    try:
+        return name, orjson.dumps(arguments or {}).decode()
+    except orjson.JSONEncodeError:
+        # It is nested deeper than orjson writes, though not than it reads.
+        return None

@@ -96,6 +96,8 @@ def _opening(choice: object, names: list[str]) -> str:
         return ""
     if choice == "required":
         return '{"name":'
+    if isinstance(choice, dict) and choice.get("type") in ("allowed_tools", "custom"):
+        raise not_supported("tool_choice", f"a choice of type {choice['type']}")
     function = choice.get("function") if isinstance(choice, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
     if name not in names:

@@ -6,6 +6,7 @@ its result behind it.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def parse_turns(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         DomainError: INVALID_REQUEST, or FEATURE_NOT_SUPPORTED for what is not text.
     """
     turns = [_turn(message, f"messages[{index}]") for index, message in enumerate(messages)]
-    return list(_one_call_each(_one_system(turns)))
+    return _one_call_each(_one_system(turns))
 
 
 def _turn(message: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -39,7 +40,12 @@ def _turn(message: Mapping[str, Any], where: str) -> dict[str, Any]:
         if message["role"] == "function":
             raise not_supported(f"{where}.role", "function calls of the old form; use tools")
         raise invalid_request(f"{where}.role", " or ".join(_ROLES), repr(message["role"])[:40])
+    for field in ("audio", "function_call"):
+        if message.get(field):
+            raise not_supported(f"{where}.{field}", "anything but text and tool calls")
     turn: dict[str, Any] = {"role": role, "content": _text(message.get("content"), f"{where}.content")}
+    if role == "assistant" and message.get("content") is None:
+        turn["content"] = _text(message.get("refusal"), f"{where}.refusal")
     if role == "assistant" and message.get("tool_calls"):
         calls = message["tool_calls"]
         if not isinstance(calls, list):
@@ -74,13 +80,16 @@ def _text(content: object, where: str) -> str:
 
 def _call(call: object, where: str) -> dict[str, Any]:
     function = call.get("function") if isinstance(call, Mapping) else None
+    if isinstance(call, Mapping) and call.get("type") == "custom":
+        raise not_supported(f"{where}.type", "tools of type custom")
     if not isinstance(call, Mapping) or not isinstance(function, Mapping):
         raise invalid_request(where, "a call with a function", type(call).__name__)
     name, text = function.get("name"), function.get("arguments")
     if not isinstance(name, str) or not name:
         raise invalid_request(f"{where}.function.name", "the name of a function", name)
     try:
-        arguments = orjson.loads(text) if isinstance(text, str) else None
+        # Some servers write no arguments as no text.
+        arguments = orjson.loads(text or "{}") if isinstance(text, str) else None
     except orjson.JSONDecodeError:
         arguments = None
     if not isinstance(arguments, dict):
@@ -105,26 +114,22 @@ def _one_system(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _one_call_each(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     done: list[dict[str, Any]] = []
-    results: dict[str, dict[str, Any]] = {}
-    for index, turn in enumerate(turns):
+    place = 0
+    while place < len(turns):
+        turn = turns[place]
+        place += 1
         calls = turn.get("tool_calls", ())
-        if len(calls) > 1:
-            results = _following(turns[index + 1 :])
-            for call in calls:
-                done.append({**turn, "tool_calls": [call]})
-                if call["id"] in results:
-                    done.append(results[call["id"]])
-        elif turn["role"] == "tool" and turn["tool_call_id"] in results:
-            del results[turn["tool_call_id"]]
-        else:
+        if len(calls) < 2:
             done.append(turn)
+            continue
+        results: defaultdict[str, deque[dict[str, Any]]] = defaultdict(deque)
+        while place < len(turns) and turns[place]["role"] == "tool":
+            results[turns[place]["tool_call_id"]].append(turns[place])
+            place += 1
+        for call in calls:
+            done.append({**turn, "tool_calls": [call]})
+            if results[call["id"]]:
+                done.append(results[call["id"]].popleft())
+        # A result of no call that is there was said all the same.
+        done += [result for left in results.values() for result in left]
     return done
-
-
-def _following(turns: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for turn in turns:
-        if turn["role"] != "tool":
-            break
-        found[turn["tool_call_id"]] = turn
-    return found
