@@ -82,6 +82,10 @@ bench-sovereign: setup ## First token and pace of the model at home, straight fr
 soak-sovereign: setup ## 20,000 requests to the model at home, with cancels, kills and reloads.
 	@$(BIN)/python -m bench.soak_sovereign
 
+.PHONY: train-stand-in
+train-stand-in: setup ## Train the heads of the stand-in cloud anew (5 minutes on one core).
+	@$(UV) run --no-sync --with-requirements training/stand_in/requirements.txt python -m training.stand_in
+
 .PHONY: train-demo-model
 train-demo-model: $(TRAIN)/.stamp ## Train the small Llama of models/small-llama anew (an hour on two cores).
 	@$(TRAIN)/bin/python -m training.small_llama

@@ -7,12 +7,13 @@ import re
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, Response, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
-PICTURE = Path("docs/images/trace.png")
+PICTURES = Path("docs/images")
 TIMEOUT_MS = 30_000
 _ARGUMENTS = [
     "--no-sandbox",
@@ -23,7 +24,9 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-ROWS = (
+Rows = Sequence[tuple[str, str]]
+"""(service, span) pairs that a waterfall must show."""
+CLOUD = (
     ("router", "POST /v1/chat/completions"),
     ("router", "homeward.classifier.v1.ClassifierService/Classify"),
     ("classifier", "homeward.classifier.v1.ClassifierService/Classify"),
@@ -31,19 +34,39 @@ ROWS = (
     ("stand-in-cloud", "stand-in generate"),
     ("ledger", "book leg"),
 )
-"""(service, span) pairs that the waterfall of a request that nobody named must show."""
+"""Of a request that nobody named."""
+HOME = (
+    ("router", "POST /v1/chat/completions"),
+    ("router", "chat small-llama"),
+    ("triton", "InferRequest"),
+    ("triton", "tensorrt_llm"),
+    ("triton", "compute"),
+    ("triton", "generate"),
+    ("ledger", "book leg"),
+)
+"""Of a request to a model at home."""
+TRACES: Sequence[tuple[str, str, Rows]] = (
+    ("trace.png", "evidence = 'abstained'", CLOUD),
+    ("trace-home.png", "target = 'sovereign'", HOME),
+)
+"""(picture, which legs of the tour, what it shows)."""
 _HARMLESS = ("/__ENV.js", "favicon")
 """What ClickStack asks for and this server does not have."""
 
 
-def open_trace(url: str, picture: Path) -> list[str]:
+def open_trace(url: str, picture: Path, rows: Rows) -> list[str]:
     """Opens a trace's page, waits for its waterfall, and saves a picture.
+
+    Args:
+        url: of the page.
+        picture: the file to write.
+        rows: what the waterfall must show; the one that names a model is opened.
 
     Returns:
         What went wrong in the page: failed requests, requests elsewhere, error messages.
 
     Raises:
-        playwright.sync_api.TimeoutError: the waterfall does not show every row of ROWS.
+        playwright.sync_api.TimeoutError: the waterfall does not show every row.
     """
     problems: list[str] = []
     origin = "{0.scheme}://{0.netloc}".format(urllib.parse.urlsplit(url))
@@ -67,9 +90,9 @@ def open_trace(url: str, picture: Path) -> list[str]:
         page.on("console", on_console)
         try:
             page.goto(url)
-            for service, name in ROWS:
+            for service, name in rows:
                 _row(page, service, name).wait_for(state="visible")
-            _row(page, "router", "chat gpt-4o-mini").click()
+            _row(page, *next(row for row in rows if row[1].startswith("chat "))).click()
             dialog = page.get_by_role("dialog")
             dialog.get_by_text("gen_ai.request.model").first.wait_for(state="visible")
             problems += page.locator(".mantine-Notification-root").all_inner_texts()
@@ -85,9 +108,10 @@ def _row(page: Page, service: str, name: str) -> Locator:
     return page.get_by_role("dialog").get_by_text(label).first
 
 
-def _latest_unnamed(here: dict[str, str]) -> str:
+def latest(here: Mapping[str, str], condition: str) -> str:
+    """The trace of the tour's latest leg that fulfils a condition; `here` is endpoints.json."""
     query = (
-        "SELECT trace_id FROM homeward.legs WHERE evidence = 'abstained' AND trace_id IN"
+        f"SELECT trace_id FROM homeward.legs WHERE {condition} AND trace_id IN"
         " (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour') ORDER BY start_time DESC LIMIT 1"
     )
     headers = {"X-ClickHouse-User": here["clickhouse_user"], "X-ClickHouse-Key": here["clickhouse_password"]}
@@ -97,7 +121,7 @@ def _latest_unnamed(here: dict[str, str]) -> str:
 
 
 def main() -> int:
-    """Takes the README's picture."""
+    """Takes the README's pictures."""
     if not CHROMIUM.exists():
         print("chromium is missing: apt-get install chromium")
         return 1
@@ -106,9 +130,13 @@ def main() -> int:
     except FileNotFoundError:
         print("nothing runs here: start `make run` first")
         return 1
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    problems = open_trace(f"{here['traces_url']}#{_latest_unnamed(here)}", PICTURE)
-    print("\n".join([*problems, f"wrote {PICTURE}"]))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    problems: list[str] = []
+    for name, condition, rows in TRACES:
+        picture = PICTURES / name
+        problems += open_trace(f"{here['traces_url']}#{latest(here, condition)}", picture, rows)
+        print(f"wrote {picture}")
+    print("\n".join(problems))
     return bool(problems)
 
 

@@ -129,11 +129,15 @@ async def _tour(config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, s
     url, model = endpoints["openai_base_url"], config.local.tour_model
     told: list[tour.Told] = []
     try:
-        for row in rows:
-            try:
-                told.append(await tour.send(url, secrets.api_key, model, row))
-            except aiohttp.ClientError as error:
-                say(f"  {row['id']}: not answered: {error}")
+        # All at a time: a cloud takes a second or more for each.
+        asked = [tour.send(url, secrets.api_key, model, row) for row in rows]
+        for row, answer in zip(rows, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+            if isinstance(answer, aiohttp.ClientError):
+                say(f"  {row['id']}: not answered: {answer}")
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                told.append(answer)
     finally:
         await asyncio.to_thread(tracing.shutdown)
     legs = await tour.booked(

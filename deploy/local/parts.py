@@ -116,6 +116,7 @@ def build(
     if not cloud_is_real(os.environ):
         host, _, port = config.local.cloud.rpartition(":")
         arguments = ["--host", host, "--port", port, "--settings", str(settings_file)]
+        arguments += ["--latency", "realistic"]
         parts.append(
             Part(
                 name="stand-in-cloud",

@@ -121,7 +121,8 @@ class UpstreamSettings(Section):
     region: str = ""
     """Where it runs, in the words that the data classes' `regions` use."""
     models: list[str] = []
-    """Models that it serves under their own names; `*` matches any text."""
+    """Models that it serves under their own names; `*` matches any text, and `*` alone is every
+    model that no other upstream has."""
     apis: list[ApiName] = ["chat.completions", "completions", "embeddings", "responses"]
     """The calls that it offers. `messages` is for protocol = "anthropic"; `triton` has the first two."""
     stream_usage: bool = True
@@ -232,7 +233,9 @@ class RouterConfig(Section):
                 if name not in self.triton:
                     raise ValueError(f'upstreams.{name}: protocol = "triton" needs a section [triton.{name}]')
                 if not upstream.offered() <= TRITON_APIS:
-                    raise ValueError(f"upstreams.{name}.apis: expected some of {', '.join(sorted(TRITON_APIS))}")
+                    raise ValueError(
+                        f"upstreams.{name}.apis: expected some of {', '.join(sorted(TRITON_APIS))}"
+                    )
             elif not upstream.base_url:
                 raise ValueError(f"upstreams.{name}.base_url: missing")
         for name in self.triton:

@@ -40,6 +40,11 @@ class Run:
             "HOMEWARD_LEDGER__STATE_DIR": f"{folder}/ledger",
             "HOMEWARD_CLICKHOUSE__URL": f"http://{address['clickhouse']}",
             "HOMEWARD_LOCAL__CLOUD": address["cloud"],
+            "HOMEWARD_LOCAL__TRITON": address["triton"],
+            "HOMEWARD_LOCAL__TRITON_HTTP": address["triton_http"],
+            "HOMEWARD_LOCAL__TRITON_METRICS": address["triton_metrics"],
+            "HOMEWARD_LOCAL__COLLECTOR": address["collector"],
+            "HOMEWARD_TRITON__HOME__REPLICAS": f'["{address["triton"]}"]',
             "HOMEWARD_LOCAL__STATE_DIR": str(folder),
             "HOMEWARD_UPSTREAMS__CLOUD__BASE_URL": f"http://{address['cloud']}/v1",
         }
@@ -80,16 +85,19 @@ class Run:
                 self._said.wait(0.2)
 
     def children(self) -> dict[str, psutil.Process]:
-        """The processes of the parts by the name of their module."""
+        """The processes of the parts by the name of their module or, for Triton, of its program."""
         assert self._process is not None
         found = psutil.Process(self._process.pid).children(recursive=True)
         names = ("services.router", "services.ledger", "services.classifier", "services.shadow")
+        deployed = ("deploy.local.cloud", "deploy.local.clickhouse.server", "deploy.local.collector")
         parts = {}
         for process in found:
             line = " ".join(process.cmdline())
-            for name in (*names, "deploy.local.cloud", "deploy.local.clickhouse.server"):
+            for name in (*names, *deployed):
                 if f" {name} " in f"{line} ":
                     parts[name] = process
+            if process.name() == "tritonserver":
+                parts["tritonserver"] = process
         return parts
 
     def rss_bytes(self) -> int:

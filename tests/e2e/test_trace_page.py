@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Run
-from tools.screenshot import CHROMIUM, open_trace
+from tools.screenshot import CHROMIUM, TRACES, Rows, latest, open_trace
 
 pytestmark = [
     pytest.mark.browser,
@@ -15,9 +15,10 @@ pytestmark = [
 ]
 
 
-def test_a_trace_opens_with_all_its_services(run: Run, tmp_path: Path) -> None:
-    line = next(line for line in run.output.splitlines() if line.startswith("One of these as a trace"))
+@pytest.mark.parametrize(("condition", "rows"), [trace[1:] for trace in TRACES])
+def test_a_trace_opens_with_all_its_services(run: Run, tmp_path: Path, condition: str, rows: Rows) -> None:
+    here = run.endpoints()
     picture = tmp_path / "trace.png"
-    problems = open_trace(line.split(": ", 1)[1], picture)
+    problems = open_trace(f"{here['traces_url']}#{latest(here, condition)}", picture, rows)
     assert problems == []
     assert picture.stat().st_size > 20_000

@@ -15,6 +15,7 @@ import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
+from services.router.core.sovereign.structured import instruction
 from tests.support.stack import HOME, ROOT, SECRETS, Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -73,6 +74,18 @@ def voice(target: str, **more: Any) -> dict[str, Any]:
         "model": MODELS[target],
         "messages": asks(form["system"]),
         "response_format": form["response_format"],
+        "temperature": 0,
+        **more,
+    }
+
+
+def text(target: str, **more: Any) -> dict[str, Any]:
+    """The same without a format that the answer is held to, so that it may be cut."""
+    form = VOICE["json"]
+    schema = form["response_format"]["json_schema"]["schema"]
+    return {
+        "model": MODELS[target],
+        "messages": asks(f"{form['system']}\n\n{instruction(schema)}"),
         "temperature": 0,
         **more,
     }
@@ -207,22 +220,20 @@ async def test_a_tools_result_is_answered(client: AsyncOpenAI, target: str) -> N
 
 
 async def test_a_stop_word_ends_the_answer_before_it(client: AsyncOpenAI, target: str) -> None:
-    whole = await client.chat.completions.create(**voice(target, response_format={"type": "text"}))
-    text = whole.choices[0].message.content or ""
-    word = text[len(text) // 2 :][:3]
+    whole = await client.chat.completions.create(**text(target))
+    said = whole.choices[0].message.content or ""
+    word = said[len(said) // 2 :][:3]
     for streamed in (False, True):
-        got = await _text(client, voice(target, response_format={"type": "text"}, stop=[word]), streamed)
-        assert got == (text[: text.index(word)], "stop")
+        got = await _text(client, text(target, stop=[word]), streamed)
+        assert got == (said[: said.index(word)], "stop")
 
 
-async def test_max_tokens_cuts_an_answer(client: AsyncOpenAI, target: str) -> None:
-    for field in ("max_tokens", "max_completion_tokens"):
-        answer = await client.chat.completions.create(
-            **voice(target, response_format={"type": "text"}, **{field: 2})
-        )
-        assert answer.choices[0].finish_reason == "length"
-        assert answer.usage is not None
-        assert 0 < answer.usage.completion_tokens <= 2
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+async def test_a_limit_cuts_an_answer(client: AsyncOpenAI, target: str, field: str) -> None:
+    answer = await client.chat.completions.create(**text(target, **{field: 2}))
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage is not None
+    assert 0 < answer.usage.completion_tokens <= 2
 
 
 async def test_the_same_seed_gives_the_same_answer(client: AsyncOpenAI, target: str) -> None:

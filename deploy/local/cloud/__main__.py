@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import orjson
 from aiohttp import web
 
-from deploy.local.cloud.pace import DEFAULT_SCALE, Pace
+from deploy.local.cloud.pace import Pace
 from deploy.local.cloud.server import StandIn
 from services.common.server import AddressTakenError, run, until_stopped
 from services.common.settings import ClickHouse, Section, Telemetry, load
@@ -34,19 +34,30 @@ class CloudConfig(Section):
     clickhouse: ClickHouse = ClickHouse()
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, or the words given."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.cloud", description=__doc__)
     parser.add_argument("--host", default=HOST, help="address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one (default)")
     parser.add_argument(
+        "--latency",
+        choices=("none", "realistic"),
+        default="none",
+        help="realistic waits as long as a cloud's small model, by published figures (default: %(default)s)",
+    )
+    parser.add_argument(
         "--latency-scale",
         type=float,
-        default=DEFAULT_SCALE,
-        help="factor on the published latencies; 1 is as published, 0 answers at once (default: %(default)s)",
+        default=1.0,
+        help="factor on the realistic latency (default: %(default)s)",
     )
     parser.add_argument("--settings", type=Path, help="homeward.toml: write spans to its ClickHouse")
-    return parser.parse_args()
+    return parser.parse_args(words)
+
+
+def pace_of(options: argparse.Namespace) -> Pace:
+    """The timing that the command line asks for."""
+    return Pace(options.latency_scale if options.latency == "realistic" else 0.0)
 
 
 async def start(pace: Pace, host: str = HOST, port: int = 0) -> tuple[web.AppRunner, int]:
@@ -72,6 +83,8 @@ async def start(pace: Pace, host: str = HOST, port: int = 0) -> tuple[web.AppRun
 
 async def main(options: argparse.Namespace) -> None:
     """Runs until SIGTERM."""
+    # Read when the encoder loads numpy; see deploy/local/cloud/encoder.py.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     shut_down: Callable[[], object] | None = None
     telemetry = Telemetry()
     if options.settings:
@@ -79,7 +92,7 @@ async def main(options: argparse.Namespace) -> None:
         telemetry = config.telemetry
         shut_down = start_tracing("stand-in-cloud", telemetry, config.clickhouse).shutdown
     start_logging("stand-in-cloud", telemetry)
-    runner, port = await start(Pace(options.latency_scale), options.host, options.port)
+    runner, port = await start(pace_of(options), options.host, options.port)
     print(orjson.dumps({"port": port}).decode(), flush=True)
     try:
         await until_stopped()

@@ -57,6 +57,16 @@ class Ask:
     chat: bool = True
     """Whether the turns cost tokens of their own, as messages do."""
 
+    @property
+    def instructions(self) -> str:
+        """What the system messages say."""
+        return "\n".join(turn.text for turn in self.turns if turn.role == "system")
+
+    @property
+    def question(self) -> str:
+        """The last message of the user."""
+        return next((turn.text for turn in reversed(self.turns) if turn.role == "user"), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

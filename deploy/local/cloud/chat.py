@@ -14,7 +14,7 @@ from deploy.local.cloud.generate import Generator
 from deploy.local.cloud.reply import DONE, Event, Reply, event, new_id, usage_document
 
 
-def reply(document: dict[str, Any], generator: Generator) -> Reply:
+async def reply(document: dict[str, Any], generator: Generator) -> Reply:
     """Answers a request.
 
     Raises:
@@ -23,7 +23,7 @@ def reply(document: dict[str, Any], generator: Generator) -> Reply:
     fields = Fields(document)
     ask = _read(fields)
     streamed, with_usage = fields.flag("stream"), options.include_usage(fields)
-    answers = generator.answers(ask)
+    answers = await generator.answers(ask)
     usage = generator.usage(ask, answers)
     head = {
         "id": new_id("chatcmpl-"),

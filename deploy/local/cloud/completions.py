@@ -18,7 +18,7 @@ DEFAULT_MAX_TOKENS = 16
 """OpenAI's default for this API."""
 
 
-def reply(document: dict[str, Any], generator: Generator) -> Reply:
+async def reply(document: dict[str, Any], generator: Generator) -> Reply:
     """Answers a request.
 
     Raises:
@@ -31,7 +31,7 @@ def reply(document: dict[str, Any], generator: Generator) -> Reply:
     answers: list[tuple[str, Answer]] = []
     usage = Usage(0, 0, 0)
     for ask in asks:
-        given = generator.answers(ask)
+        given = await generator.answers(ask)
         cost = generator.usage(ask, given)
         usage = Usage(
             usage.prompt + cost.prompt, usage.cached + cost.cached, usage.completion + cost.completion

@@ -17,7 +17,7 @@ MAX_INPUTS = 2048
 """Most texts in one request, as at OpenAI."""
 
 
-def reply(document: dict[str, Any], _generator: Generator) -> Reply:
+async def reply(document: dict[str, Any], _generator: Generator) -> Reply:
     """Answers a request.
 
     Raises:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 
@@ -17,10 +19,15 @@ class Generator:
 
     def __init__(self, cache: PrefixCache) -> None:
         self._cache = cache
+        # One, since more would only take each other's core.
+        self._encoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoding")
 
-    def answers(self, ask: Ask) -> list[Answer]:
+    async def answers(self, ask: Ask) -> list[Answer]:
         """As many answers as were asked for."""
-        return [_answer(ask, _noise(ask, index)) for index in range(ask.n)]
+        if ask.tools or say.may_choose(ask):
+            # The encoder would hold up the streams of others.
+            return await asyncio.get_running_loop().run_in_executor(self._encoding, _answers, ask)
+        return _answers(ask)
 
     def usage(self, ask: Ask, answers: list[Answer]) -> Usage:
         """What the request consumed. The prompt is from now on in the cache."""
@@ -37,6 +44,10 @@ class Generator:
         return Usage(len(prompt) + extra, cached, sum(answer.tokens for answer in answers))
 
 
+def _answers(ask: Ask) -> list[Answer]:
+    return [_answer(ask, _noise(ask, index)) for index in range(ask.n)]
+
+
 def _noise(ask: Ask, index: int) -> random.Random | None:
     if ask.temperature <= 0:
         return None
@@ -48,7 +59,9 @@ def _answer(ask: Ask, noise: random.Random | None) -> Answer:
     if tool is not None:
         text, finish, used = _limited(toolbox.arguments(tool, ask, noise), (), ask.max_tokens)
         call = Call(f"call_{secrets.token_hex(12)}", tool.name, text)
-        return Answer("", call, "tool_calls" if finish == "stop" else finish, used)
+        # OpenAI says "stop" where the request named the tool, and "tool_calls" where the model chose it.
+        chosen = finish == "stop" and not ask.tool_choice.startswith("=")
+        return Answer("", call, "tool_calls" if chosen else finish, used)
     text, finish, used = _limited(say.say(ask, noise), ask.stop, ask.max_tokens)
     return Answer(text, None, finish, used)
 

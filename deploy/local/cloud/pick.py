@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from deploy.local.cloud import extract
+from deploy.local.cloud.choose import READ_CHARS, Option, can_tell, choose, name_words
 
 MAX_CHARS = 40_000
 """What is read of a text: every field looks through it."""
@@ -22,7 +23,6 @@ _QUOTED = re.compile(r"[\"“«]([^\"“”«»\n]{1,80})[\"”»]")
 _PROPER = re.compile(
     r"(?<![.!?\n\"“] )(?<!^)(?<!\n)\b[A-Z][\w'’-]*(?: (?:(?:of|de|van|von) )?[A-Z][\w'’-]*)*"
 )
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_+|-+")
 
 FORMATS: dict[str, tuple[re.Pattern[str], str]] = {
     "date-time": (
@@ -58,17 +58,22 @@ _PROSE = frozenset(_PROSE_WORDS.split())
 """Words of names of fields that hold prose."""
 
 
-def name_words(name: str) -> str:
-    """The words of an identifier: `userName` and `user_name` are `user name`."""
-    return " ".join(_CAMEL.split(name)).lower()
-
-
 class Source:
     """A text to take values from."""
 
-    def __init__(self, text: str, noise: random.Random | None = None, temperature: float = 1.0) -> None:
-        """Reads the text; the noise is for the sentences that it gives."""
+    def __init__(
+        self, text: str, noise: random.Random | None = None, temperature: float = 1.0, *, question: str = ""
+    ) -> None:
+        """Reads the text.
+
+        Args:
+            text: where values are taken from.
+            noise: for the sentences and the options that are chosen; None for the best ones.
+            temperature: how much the noise does.
+            question: what options are chosen for; the text itself if left out.
+        """
         self.text = text[:MAX_CHARS]
+        self._question = question or self.text
         self._stems = Counter(extract.stem(word) for word in extract.words(self.text))
         self._sentences = extract.sentences(self.text)
         self._names = [match[1] for match in _QUOTED.finditer(self.text)]
@@ -137,6 +142,19 @@ class Source:
                 temperature=self._temperature,
             )
         )
+
+    def choose(self, options: Sequence[Option]) -> int:
+        """The index of the option that fits.
+
+        The encoder chooses. Where it has nothing to go by, or the text goes on beyond what it reads and names
+        an option, that is the option that is named most.
+        """
+        told = can_tell(self._question, options)
+        if not told or len(self._question) > READ_CHARS:
+            times, named = self.rank([option.name for option in options])[0]
+            if times or not told:
+                return named
+        return choose(self._question, options, self._noise, self._temperature)
 
     def rank(self, options: Sequence[object]) -> list[tuple[int, int]]:
         """(times mentioned, index) of each option, the most mentioned first."""

@@ -14,7 +14,7 @@ from deploy.local.cloud.generate import Generator
 from deploy.local.cloud.reply import Event, Reply, event, new_id
 
 
-def reply(document: dict[str, Any], generator: Generator) -> Reply:
+async def reply(document: dict[str, Any], generator: Generator) -> Reply:
     """Answers a request.
 
     Raises:
@@ -22,7 +22,7 @@ def reply(document: dict[str, Any], generator: Generator) -> Reply:
     """
     fields = Fields(document)
     ask = _read(fields)
-    answers = generator.answers(ask)
+    answers = await generator.answers(ask)
     usage = generator.usage(ask, answers)
     frame, item = _frame(fields, ask), _item(answers[0])
 

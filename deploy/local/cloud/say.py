@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
-from deploy.local.cloud import extract
+from deploy.local.cloud import extract, listed
 from deploy.local.cloud.ask import Ask, Image
+from deploy.local.cloud.choose import Option, taught
 from deploy.local.cloud.pick import Source
 from deploy.local.cloud.schema import Filler
 
@@ -17,6 +18,8 @@ WHAT_IT_IS = "This is the stand-in cloud, which extracts from texts and does not
 ENOUGH = 2
 """Sentences besides the questions from which a text can be extracted from."""
 
+_BARE = re.compile(r"\b(?:alone|only|just|nothing else)\b", re.IGNORECASE)
+"""What instructions say that want a label and no sentence."""
 _NAMED_KEY = re.compile(r"[\"'`]([A-Za-z_]\w{0,40})[\"'`]")
 
 
@@ -29,8 +32,22 @@ def say(ask: Ask, noise: random.Random | None) -> str:
     last = ask.turns[-1]
     if last.role == "tool":
         return _of_tool(ask)
+    if options := _options(ask):
+        return options[Source(last.text, noise, ask.temperature).choose(options)].name
     images = _of_images(last.images) if last.images else ""
     return " ".join(part for part in (images, _of_text(ask, last.text, noise)) if part)
+
+
+def may_choose(ask: Ask) -> bool:
+    """Whether the answer may be one of several options, so that saying it may take the encoder."""
+    instructions = ask.instructions
+    return ask.schema is not None or bool(_BARE.search(instructions)) or bool(listed.options(instructions))
+
+
+def _options(ask: Ask) -> list[Option]:
+    """The options that the instructions list, or mean without listing them."""
+    instructions = ask.instructions
+    return listed.options(instructions) or (taught(instructions) if _BARE.search(instructions) else [])
 
 
 def _of_text(ask: Ask, text: str, noise: random.Random | None) -> str:
@@ -90,7 +107,8 @@ def _flat(result: str) -> str:
 
 def _json(ask: Ask, schema: dict[str, Any], noise: random.Random | None) -> str:
     text = "\n".join(turn.text for turn in ask.turns if turn.role in ("user", "tool"))
-    return orjson.dumps(Filler(schema, Source(text, noise, ask.temperature)).fill()).decode()
+    source = Source(text, noise, ask.temperature, question=ask.question)
+    return orjson.dumps(Filler(schema, source).fill()).decode()
 
 
 def _asked_object(ask: Ask) -> dict[str, Any]:

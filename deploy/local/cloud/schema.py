@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.local.cloud import pick
+from deploy.local.cloud.choose import Option, name_words
 from deploy.local.cloud.pick import Source
 from deploy.local.cloud.settle import MAX_DEPTH, Settler, kind_of, refused
 
@@ -63,13 +64,16 @@ class Filler:
         self._values += 1
         if schema is False:
             raise refused(f"nothing is valid for '{name}'")
+        if constants := _constants(schema):
+            options = [Option(str(value), description) for value, description in constants]
+            return constants[self._source.choose(options)][0]
         schema = self._settled(schema, depth)
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
-            return schema["enum"][self._source.rank(schema["enum"])[0][1]]
+            return schema["enum"][self._source.choose([Option(str(value)) for value in schema["enum"]])]
         kind = kind_of(schema)
-        hint = f"{pick.name_words(name)} {schema.get('title', '')} {schema.get('description', '')}"
+        hint = f"{name_words(name)} {schema.get('title', '')} {schema.get('description', '')}"
         if kind == "object":
             return self._object(schema, depth)
         if kind == "array":
@@ -164,6 +168,14 @@ class Filler:
         if found is None:
             raise refused(f"the stand-in finds nothing that matches the pattern {pattern[:80]!r}")
         return found
+
+
+def _constants(schema: Any) -> list[tuple[Any, str]]:
+    """The values of alternatives that are all constants, each with its description."""
+    alternatives = schema.get("oneOf") or schema.get("anyOf") if isinstance(schema, Mapping) else None
+    if not alternatives or not all(isinstance(one, Mapping) and "const" in one for one in alternatives):
+        return []
+    return [(one["const"], str(one.get("description", ""))) for one in alternatives]
 
 
 def _limited(length: int) -> int:

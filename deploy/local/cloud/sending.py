@@ -49,7 +49,9 @@ def close(request: web.Request) -> CutError:
 
 async def whole(request: web.Request, reply: Reply, pace: Pace, faults: Faults) -> web.StreamResponse:
     """Sends an answer in one piece, when all of it would have been generated."""
-    await asyncio.sleep(pace.first_token_s() + pace.tokens_s(reply.usage.completion))
+    timing = pace.draw()
+    if timing.first_token_s:
+        await asyncio.sleep(timing.first_token_s + timing.token_s * reply.usage.completion)
     if faults.garbage:
         return web.Response(body=GARBAGE, content_type="application/json")
     body = orjson.dumps(reply.document())
@@ -68,7 +70,9 @@ async def stream(request: web.Request, reply: Reply, pace: Pace, faults: Faults)
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
     )
-    await asyncio.sleep(pace.first_token_s())
+    timing = pace.draw()
+    if timing.first_token_s:
+        await asyncio.sleep(timing.first_token_s)
     clock = asyncio.get_running_loop().time
     start, generated = clock(), 0
     await response.prepare(request)
@@ -83,7 +87,8 @@ async def stream(request: web.Request, reply: Reply, pace: Pace, faults: Faults)
             return response
         generated += event.tokens
         # By the clock and not by pauses, which would add up what writing takes.
-        if event.tokens and pace.scale and (wait := start + pace.tokens_s(generated) - clock()) > 0:
+        due = start + generated * timing.token_s
+        if event.tokens and timing.token_s and (wait := due - clock()) > 0:
             await asyncio.sleep(wait)
         await response.write(event.data)
         if sent == 0 and faults.silence_s:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -28,7 +28,7 @@ SERVER = "homeward-stand-in-cloud"
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """Largest request body."""
 
-_APIS: dict[str, Callable[[dict[str, Any], Generator], Reply]] = {
+_APIS: dict[str, Callable[[dict[str, Any], Generator], Awaitable[Reply]]] = {
     "/v1/chat/completions": chat.reply,
     "/v1/completions": completions.reply,
     "/v1/embeddings": embeddings.reply,
@@ -116,7 +116,7 @@ class StandIn:
         api = _APIS.get(request.path)
         if api is None or request.method != "POST":
             return sending.json_response(_models(request))
-        reply = api(_parsed(body), self._generator)
+        reply = await api(_parsed(body), self._generator)
         spans.describe(span, reply)
         send = sending.whole if reply.events is None else sending.stream
         return await send(request, reply, self._pace, faults)

@@ -52,7 +52,9 @@ class Upstream:
         self.folder = ModelFolder(settings.model_dir)
         self.context_tokens = settings.context_tokens or self.folder.context_tokens
         if not self.context_tokens:
-            raise SettingsError(f"triton.{name}.context_tokens: missing, and the model's config.json names none")
+            raise SettingsError(
+                f"triton.{name}.context_tokens: missing, and the model's config.json names none"
+            )
         replicas = [Replica(address) for address in settings.replicas]
         self.pool = Pool(name, replicas, settings.queue_tokens, settings.affinity_requests)
         probing = Probing(

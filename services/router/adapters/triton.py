@@ -124,7 +124,8 @@ class Generation:
 
     def cancel(self) -> None:
         """Tells the server to stop, if it is still at it."""
-        if not self._ended:
+        # After its last word the stream ends by itself, and Triton takes a cancel in between for an error.
+        if not self._ended and not self.finish_reason:
             self._ended = True
             self._replies.cancel()  # type: ignore[attr-defined]  # tritonclient's iterator has it
             self._reader.cancel()

@@ -20,6 +20,8 @@ EMBEDDINGS = "embeddings"
 RESPONSES = "responses"
 MESSAGES = "messages"
 
+REST = "*"
+"""The pattern of an upstream that takes every model that no other has."""
 KEPT_NAMES = 4096
 """Model names whose routes are kept: more than anybody has, and a bound for those who make names up."""
 
@@ -97,11 +99,13 @@ class Catalog:
         return bool(able) and all(upstream.target is Target.SOVEREIGN for upstream in able)
 
     def _match(self, model: str) -> tuple[Route, ...]:
-        return tuple(
-            Route(upstream, model)
+        chosen = [
+            upstream
             for upstream in self._upstreams
-            if any(fnmatch.fnmatchcase(model, pattern) for pattern in upstream.models)
-        )
+            if any(fnmatch.fnmatchcase(model, item) for item in upstream.models if item != REST)
+        ]
+        rest = [upstream for upstream in self._upstreams if REST in upstream.models]
+        return tuple(Route(upstream, model) for upstream in chosen or rest)
 
     def listed(self) -> list[tuple[str, frozenset[str]]]:
         """Names that can be listed (patterns can't) with the calls they offer, sorted."""

@@ -127,8 +127,7 @@ class ToolCallReader:
             return False
         if rest.startswith("["):
             # A list of calls, unless it is a list of something else.
-            after = rest[1:].lstrip()
-            rest = after if after.startswith("{") else rest if after else ""
+            rest = rest[1:].lstrip()
         if not rest:
             return False
         if not rest.startswith("{"):

@@ -1,5 +1,6 @@
 """A stand-in cloud in the tests' process, and OpenAI's own client for it."""
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,6 +9,9 @@ from openai import AsyncOpenAI
 
 from deploy.local.cloud.__main__ import start
 from deploy.local.cloud.pace import Pace
+
+# As the stand-in's own process has it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 TEXT = (
     "Homeward moves workloads home from the cloud. A workload is a named class of requests. "

@@ -140,6 +140,17 @@ async def test_tool_choice(client: AsyncOpenAI) -> None:
     assert await called("The weather?", {"type": "function", "function": {"name": "get_time"}}) == "get_time"
 
 
+async def test_instructions_can_say_to_call_a_tool(client: AsyncOpenAI) -> None:
+    async def called(instructions: str) -> bool:
+        messages: Any = [{"role": "system", "content": instructions}, *user("Write a poem")]
+        answer = await client.chat.completions.create(model=MODEL, messages=messages, tools=[TIME, WEATHER])
+        return answer.choices[0].finish_reason == "tool_calls"
+
+    assert await called("You sort requests. Call the tool that fits best.")
+    assert not await called("You are kind. Call a tool if you need to know something.")
+    assert not await called("You may see the result of a tool.")
+
+
 async def test_a_streamed_tool_call(client: AsyncOpenAI) -> None:
     async with client.chat.completions.stream(model=MODEL, messages=ASKED, tools=[WEATHER]) as stream:
         async for _ in stream:

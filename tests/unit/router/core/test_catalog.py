@@ -68,6 +68,12 @@ def test_a_model_that_nobody_serves_is_refused_with_those_that_are_known(
     assert len(caught.value.message) < 200
 
 
+def test_a_star_alone_is_what_nobody_else_has(upstream: MakeUpstream) -> None:
+    catalog = Catalog([upstream("all", models=("*",)), upstream("home", models=("llama-*",))], {})
+    assert [route.upstream.name for route in catalog.routes("llama-8b")] == ["home"]
+    assert [route.upstream.name for route in catalog.routes("gpt-4o")] == ["all"]
+
+
 def test_of_many_models_ten_are_named(upstream: MakeUpstream) -> None:
     many = Catalog([upstream(models=tuple(f"m{number:02}" for number in range(30)))], {})
     with pytest.raises(DomainError) as caught:

@@ -1,0 +1,1 @@
+"""Trains the heads that the stand-in cloud chooses with; `python -m training.stand_in`."""
