@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import urllib.parse
@@ -17,6 +18,7 @@ from deploy.local.clickhouse import embedded
 from deploy.local.config import LocalConfig, cloud_is_real
 from deploy.local.state import Secrets
 from deploy.triton.cpu import server as triton
+from deploy.triton.cpu.process import answers
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -169,7 +171,8 @@ def _home(
             name="triton",
             command=guarded("deploy.triton.cpu", *(word for pair in arguments.items() for word in pair)),
             environment=dict(os.environ),
-            probe=_http_probe(f"http://{local.triton_http}/v2/models/tensorrt_llm/ready", {}),
+            # Ready says nothing: it stays true when the model's process has died.
+            probe=lambda: asyncio.to_thread(answers, local.triton, 1, PROBE_TIMEOUT_S),
             where=f"grpc {local.triton} (a Llama of our own, on the CPU)",
             listens=(
                 (local.triton, "HOMEWARD_LOCAL__TRITON and [triton.NAME] replicas"),

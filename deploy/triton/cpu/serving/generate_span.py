@@ -9,9 +9,6 @@ from deploy.triton.cpu.serving.generation import Generation
 from deploy.triton.cpu.serving.spans import Parent, span
 from services.common.telemetry import attributes as names
 
-QUEUED_US = "homeward.queued_us"
-FINISH_REASON = "gen_ai.response.finish_reasons"
-
 
 def describe(parent: Parent, version: str, outcome: str, generation: Generation) -> dict[str, Any]:
     """The span of a request that has ended."""
@@ -26,11 +23,11 @@ def describe(parent: Parent, version: str, outcome: str, generation: Generation)
         names.GEN_AI_USAGE_CACHED_INPUT_TOKENS: generation.reused_tokens,
         names.GEN_AI_USAGE_OUTPUT_TOKENS: generation.output_tokens,
         names.OUTCOME: outcome,
-        QUEUED_US: ((times.first_scheduled_ns or now_ns) - times.arrival_ns) // 1000,
+        names.QUEUED_US: ((times.first_scheduled_ns or now_ns) - times.arrival_ns) // 1000,
     }
     if times.first_token_ns:
         attributes[names.TTFT_US] = (times.first_token_ns - times.arrival_ns) // 1000
     if generation.finish_reason is not None:
-        attributes[FINISH_REASON] = generation.finish_reason
+        attributes[names.GEN_AI_RESPONSE_FINISH_REASONS] = generation.finish_reason
     error = None if outcome in ("ok", "cancelled") else outcome
     return span(parent, "generate", times.arrival_ns, now_ns, attributes, error)
