@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.router.adapters.triton import Generation, ReplicaError, TritonServer
@@ -40,12 +40,13 @@ class Probing:
     """The versions that are asked for; others are watched once they were."""
 
 
-class DeadVersionError(ReplicaError):
-    """A version of the model generates nothing, though its server answers."""
+class DeadVersionsError(ReplicaError):
+    """Versions of the model generate nothing, though their server answers."""
 
-    def __init__(self, version: str, detail: str) -> None:
-        super().__init__(detail)
-        self.version = version
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        """`problems` has what is wrong with each that is dead."""
+        super().__init__("; ".join(dict.fromkeys(problems.values())))
+        self.versions = frozenset(problems)
 
 
 class ReplicaWatch:
@@ -119,10 +120,11 @@ class ReplicaWatch:
         """Asks each version for a token.
 
         Raises:
-            DeadVersionError: one gives none.
+            DeadVersionsError: some give none.
             ReplicaError: the server can't be reached.
         """
         timeout_s = self._probing.timeout_s
+        dead: dict[str, str] = {}
         for version in tuple(self._signs_s):
             began_s = time.monotonic()
             try:
@@ -132,10 +134,13 @@ class ReplicaWatch:
                 # many is alive, and so is one that lets it wait while others get on.
                 got_on = error.timed_out and self._signs_s[version] > began_s
                 if not (got_on or await self.is_full(error)):
-                    if await self.server.is_live(timeout_s):
-                        raise DeadVersionError(version, str(error)) from None
-                    raise ReplicaError(f"the server can't be reached: {error}") from None
+                    if not await self.server.is_live(timeout_s):
+                        raise ReplicaError(f"the server can't be reached: {error}") from None
+                    dead[version] = str(error)
+                    continue
             self.sign(version)
+        if dead:
+            raise DeadVersionsError(dead)
 
     def _down(self, error: ReplicaError) -> None:
         log.warning("a replica is down", extra={"replica": self.replica.name, "detail": str(error)})
@@ -143,14 +148,14 @@ class ReplicaWatch:
         self._pool.forget(self.replica)
         for generation, version in tuple(self._in_flight.items()):
             # The other versions answer what they have begun, even while the model is loaded again.
-            if not isinstance(error, DeadVersionError) or error.version == version:
+            if not isinstance(error, DeadVersionsError) or version in error.versions:
                 generation.fail(f"the replica was found dead: {error}")
 
     async def _revive(self) -> None:
         """One try. A server that was only out of reach is well without a reload."""
         try:
             await self._probe()
-        except DeadVersionError:
+        except DeadVersionsError:
             if not self._probing.reload:
                 raise
             # Perhaps by another router, which has found it dead too.

@@ -15,6 +15,7 @@ import jsonschema_rs
 import orjson
 
 from services.common.errors import DomainError, Reason, invalid_request
+from services.router.core.sovereign.schema_work import depth_of, max_depth
 
 KEPT_SCHEMAS = 512
 """Compiled schemas that are kept: more than an organisation has workloads."""
@@ -62,9 +63,12 @@ class Format:
 
 def first_problem(schema: bytes, value: object) -> str:
     """The first thing in a value that breaks a schema (its JSON); empty if nothing does."""
+    validator, deepest = _compiled(schema)
+    if deepest is not None and depth_of(value) > deepest:
+        return f"it nests more than {deepest} deep, which is as deep as this schema can be checked"
     try:
         # Stops at the first; `iter_errors` collects them all before it gives one.
-        _validator(schema).validate(value)
+        validator.validate(value)
     except jsonschema_rs.ValidationError as error:
         where = "/".join(str(step) for step in error.instance_path)
         return f"{where or 'it'}: {error.message}"[:MAX_PROBLEM_CHARS]
@@ -101,11 +105,11 @@ def checked_schema(schema: Mapping[str, Any], field: str) -> bytes:
     """The JSON of a schema that can be used.
 
     Raises:
-        DomainError: INVALID_REQUEST, if it is none or refers to something outside itself.
+        DomainError: INVALID_REQUEST, if it is none, would take too long, or refers to something outside.
     """
     key = orjson.dumps(schema)
     try:
-        _validator(key)
+        _compiled(key)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         problem = getattr(error, "message", None) or str(error)
         raise invalid_request(field, "a valid JSON schema", problem[:MAX_PROBLEM_CHARS]) from None
@@ -123,12 +127,15 @@ def answer_invalid(upstream: str, problem: str) -> DomainError:
 
 
 @lru_cache(KEPT_SCHEMAS)
-def _validator(schema: bytes) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(
-        orjson.loads(schema),
+def _compiled(schema: bytes) -> tuple[jsonschema_rs.Validator, int | None]:
+    document = orjson.loads(schema)
+    deepest = max_depth(document)
+    validator = jsonschema_rs.validator_for(
+        document,
         retriever=_nothing_outside,
         pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
     )
+    return validator, deepest
 
 
 def _nothing_outside(uri: str) -> Any:
