@@ -1,0 +1,259 @@
+"""What a model at home can't do goes to the cloud where the workload's policy allows it, else is refused.
+
+Each workload here stands at HOME. What an answer says plays no part.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from grpc import aio
+from homeward.common.v1 import leg_pb2, policy_pb2
+from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+
+from tests.support.stack import HOME, SECRETS, Stack, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# `movable` may go to the cloud, `secret` must stay.
+SETTINGS = """
+[upstreams.strict]
+target = "sovereign"
+protocol = "triton"
+models = ["small-llama"]
+
+[triton.strict]
+replicas = ["127.0.0.1:{triton}"]
+model_dir = "models/small-llama"
+versions = {{ small-llama = "1" }}
+context_overflow = "error"
+
+[upstreams.vllm]
+target = "sovereign"
+base_url = "http://127.0.0.1:{cloud}/v1"
+api_key = "sk-upstream-secret"
+provider = "homeward-home"
+models = ["some-open-model"]
+
+[models.assistant]
+routes = [{{ upstream = "home", model = "small-llama" }}, {{ upstream = "cloud", model = "stand-in-mini" }}]
+
+[models.strict-assistant]
+routes = [{{ upstream = "strict", model = "small-llama" }}, {{ upstream = "cloud", model = "stand-in-mini" }}]
+
+[models.open-assistant]
+routes = [{{ upstream = "vllm", model = "stand-in-mini" }}, {{ upstream = "cloud", model = "stand-in-mini" }}]
+
+[data_classes.secret]
+targets = ["sovereign"]
+
+[workloads.movable]
+owner = "care"
+
+[workloads.secret]
+owner = "legal"
+data_class = "secret"
+"""
+CLOUD, SOVEREIGN = leg_pb2.TARGET_CLOUD, leg_pb2.TARGET_SOVEREIGN
+
+TOO_LONG: dict[str, Any] = {"messages": [{"role": "user", "content": "hello " * 3000}]}
+# Nothing that a language model would say of itself, so the sampled answer breaks it.
+UNKNOWN_SCHEMA: dict[str, Any] = {
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "unheard_of",
+            "schema": {
+                "type": "object",
+                "properties": {"zyx": {"type": "integer", "minimum": 41, "maximum": 43}},
+                "required": ["zyx"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "temperature": 2,
+    "seed": 3,
+}
+HOPELESS: Mapping[str, tuple[dict[str, Any], str, int]] = {
+    "a prompt that is too long": (TOO_LONG, "context_length_exceeded", 400),
+    "an answer that is too long": ({"max_tokens": 100_000}, "context_length_exceeded", 400),
+    "logprobs": ({"logprobs": True}, "feature_not_supported", 400),
+    "several answers": ({"n": 2}, "feature_not_supported", 400),
+}
+"""What no sovereign answer can be had for: the request, and the error's code and status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer, whole or as events."""
+
+    trace_id: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def target(self) -> str:
+        """Where it was made."""
+        return self.headers.get("x-homeward-target", "")
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        return str(orjson.loads(self.body)["error"]["code"])
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Sends requests, each with a trace of its own."""
+
+    stack: Stack
+    session: aiohttp.ClientSession
+
+    async def ask(self, workload: str, model: str = "assistant", **fields: Any) -> Answered:
+        """A request of a workload, answered."""
+        trace_id = os.urandom(16).hex()
+        headers = {
+            "Authorization": f"Bearer {SECRETS.api_key}",
+            "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01",
+            "x-homeward-workload": workload,
+        }
+        body = {"model": model, "messages": [{"role": "user", "content": "Where is my card?"}], **fields}
+        url = f"{self.stack.base_url}/chat/completions"
+        async with self.session.post(url, json=body, headers=headers) as response:
+            return Answered(trace_id, response.status, response.headers, await response.read())
+
+    async def legs(self, answered: Answered, count: int) -> list[tuple[str, str, str]]:
+        """Target, outcome and reason of each leg of a request, and no more of them."""
+        rows = await self.stack.legs(count, where=f"trace_id = '{answered.trace_id}'")
+        assert len(rows) == count
+        return [(row["target"], row["outcome"], row["error_reason"]) for row in rows]
+
+
+@pytest.fixture(scope="module")
+async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Application]:
+    stack = Stack(tmp_path_factory.mktemp("fallback"), HOME)
+    with stack.settings_file.open("a") as file:
+        file.write(SETTINGS.format(**stack.ports))
+    async with stack, aiohttp.ClientSession() as session:
+        await stack.start()
+        await bring_home(stack, "movable", [CLOUD, SOVEREIGN])
+        await bring_home(stack, "secret", [SOVEREIGN])
+        yield Application(stack, session)
+
+
+async def bring_home(stack: Stack, workload: str, targets: Sequence[Any]) -> None:
+    """Has the ledger decide that a workload runs at home, and waits until the router knows."""
+    async with aio.insecure_channel(f"127.0.0.1:{stack.ports['ledger']}") as channel:
+        stub = ledger_pb2_grpc.LedgerServiceStub(channel)
+        watch = stub.WatchPolicy(ledger_pb2.WatchPolicyRequest())
+        policy: policy_pb2.Policy = (await watch.read()).policy  # type: ignore[attr-defined]
+        watch.cancel()
+        request = ledger_pb2.DecideRequest(
+            request_id=os.urandom(16),
+            expected_policy_version=policy.version,
+            actor="tests",
+            reason="to see what follows",
+            after=policy_pb2.WorkloadPolicy(
+                workload=workload,
+                stage=policy_pb2.STAGE_HOME,
+                allowed_targets=targets,
+                fallback_allowed=CLOUD in targets,
+            ),
+        )
+        version = (await stub.Decide(request)).decision.policy_version
+
+    async def in_force() -> bool:
+        return f"policy {version} is in force" in stack.log("router")
+
+    await until(in_force, f"the router has policy {version}")
+
+
+@pytest.mark.parametrize("workload", ["movable", "secret"])
+async def test_a_request_that_the_model_can_serve_stays_at_home(app: Application, workload: str) -> None:
+    answered = await app.ask(workload, max_tokens=8)
+    assert (answered.status, answered.target) == (200, "sovereign")
+    assert await app.legs(answered, 1) == [("sovereign", "ok", "")]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("what", HOPELESS)
+async def test_what_the_model_can_not_serve_goes_to_the_cloud(
+    app: Application, what: str, streamed: bool
+) -> None:
+    fields, code, _ = HOPELESS[what]
+    answered = await app.ask("movable", stream=streamed, **fields)
+    sovereign, cloud = await app.legs(answered, 2)
+    assert sovereign == ("sovereign", "rejected", code.upper())
+    # Whether the cloud can serve it is the cloud's own affair; the stand-in has limits too.
+    assert cloud[0] == answered.target == "cloud"
+    assert (cloud[1] == "ok") == (answered.status == 200)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("what", HOPELESS)
+async def test_what_must_stay_is_refused_and_never_sent_to_the_cloud(
+    app: Application, what: str, streamed: bool
+) -> None:
+    fields, code, status = HOPELESS[what]
+    answered = await app.ask("secret", stream=streamed, **fields)
+    assert (answered.status, answered.code) == (status, code)
+    assert await app.legs(answered, 1) == [("sovereign", "rejected", code.upper())]
+
+
+async def test_by_setting_a_request_that_is_too_long_is_an_error(app: Application) -> None:
+    answered = await app.ask("movable", "strict-assistant", **TOO_LONG)
+    assert (answered.status, answered.code) == (400, "context_length_exceeded")
+    assert await app.legs(answered, 1) == [("sovereign", "rejected", "CONTEXT_LENGTH_EXCEEDED")]
+    # The setting is about length: another refusal moves.
+    moved = await app.ask("movable", "strict-assistant", n=2)
+    assert moved.target == "cloud"
+
+
+async def test_an_answer_that_breaks_its_schema_is_made_again_by_the_cloud(app: Application) -> None:
+    answered = await app.ask("movable", **UNKNOWN_SCHEMA)
+    assert (answered.status, answered.target) == (200, "cloud")
+    content = orjson.loads(answered.body)["choices"][0]["message"]["content"]
+    assert 41 <= orjson.loads(content)["zyx"] <= 43
+    assert await app.legs(answered, 2) == [("sovereign", "broken", "ANSWER_INVALID"), ("cloud", "ok", "")]
+
+
+async def test_an_answer_that_breaks_its_schema_and_must_stay_is_an_error(app: Application) -> None:
+    answered = await app.ask("secret", **UNKNOWN_SCHEMA)
+    assert (answered.status, answered.code) == (502, "answer_invalid")
+    assert await app.legs(answered, 1) == [("sovereign", "broken", "ANSWER_INVALID")]
+    (leg,) = await app.stack.legs(1, where=f"trace_id = '{answered.trace_id}'")
+    assert leg["usage_source"] == "upstream"
+    assert leg["output_tokens"] > 0
+
+
+async def test_a_streamed_answer_that_breaks_its_schema_ends_in_an_error(app: Application) -> None:
+    answered = await app.ask("movable", stream=True, **UNKNOWN_SCHEMA)
+    assert (answered.status, answered.target) == (200, "sovereign")
+    assert b"[DONE]" not in answered.body
+    last = answered.body.rstrip().split(b"\n\n")[-1].removeprefix(b"data: ")
+    assert orjson.loads(last)["error"]["code"] == "answer_invalid"
+    assert await app.legs(answered, 1) == [("sovereign", "broken", "ANSWER_INVALID")]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_a_server_that_speaks_openais_protocol_is_a_target_by_settings_alone(
+    app: Application, streamed: bool
+) -> None:
+    answered = await app.ask("secret", "open-assistant", stream=streamed, logprobs=True)
+    assert (answered.status, answered.target) == (200, "sovereign")
+    assert answered.headers["x-homeward-upstream"] == "vllm"
+    assert await app.legs(answered, 1) == [("sovereign", "ok", "")]
+    by_name = await app.ask("secret", "some-open-model")
+    assert by_name.target == "sovereign", "a model that is only at home is asked for there"
+
+
+async def test_a_law_that_knows_no_cloud_holds_for_models_that_are_only_there(app: Application) -> None:
+    answered = await app.ask("secret", "gpt-4o-mini")
+    assert (answered.status, answered.code) == (403, "target_not_allowed")
