@@ -77,11 +77,6 @@ class ReplicaWatch:
         """Notes that a version has generated something."""
         self._signs_s[version] = time.monotonic()
 
-    async def is_full(self, error: Exception) -> bool:
-        """True if the replica has refused a request because it has enough of them, and is well."""
-        refused = isinstance(error, ReplicaError) and error.unavailable
-        return refused and await self.server.is_live(self._probing.timeout_s)
-
     def suspect(self) -> None:
         """Has it probed at once."""
         self._suspected.set()
@@ -133,7 +128,7 @@ class ReplicaWatch:
                 # A reload would end what an overloaded replica has in work: one that refuses a request too
                 # many is alive, and so is one that lets it wait while others get on.
                 got_on = error.timed_out and self._signs_s[version] > began_s
-                if not (got_on or await self.is_full(error)):
+                if not (got_on or error.full):
                     if not await self.server.is_live(timeout_s):
                         raise ReplicaError(f"the server can't be reached: {error}") from None
                     dead[version] = str(error)

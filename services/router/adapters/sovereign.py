@@ -34,7 +34,9 @@ from services.router.core.sovereign.structured import answer_invalid
 from services.router.core.usage import Usage, from_openai
 
 _FORWARDED = ("traceparent", "tracestate", "x-request-id")
-"""Headers that Triton's trace goes on from."""
+"""Headers that Triton's trace goes on from, and names the request by."""
+SAMPLED = "-01"
+"""How a `traceparent` ends whose trace is recorded (W3C Trace Context, 3.2.2.5)."""
 LONG_PROMPT_CHARS = 50_000
 """Longer conversations are written and counted in a thread, which takes ten milliseconds and more."""
 
@@ -135,7 +137,9 @@ class SovereignAdapter:
             except (DomainError, ReplicaError) as error:
                 exchange.close(whole=False)
                 tried.append(replica.name)
-                if await upstream.watches[replica.name].is_full(error):
+                if isinstance(error, ReplicaError) and error.refused:
+                    raise _rejected(route, error) from None
+                if isinstance(error, ReplicaError) and error.full:
                     failure = _full(upstream, error, len(tried))
                 else:
                     upstream.watches[replica.name].suspect()
@@ -180,7 +184,7 @@ class SovereignAdapter:
             max_tokens=max_tokens,
             estimated_tokens=upstream.pool.estimate(prompt.tokens, max_tokens),
             version=upstream.settings.versions.get(route.model, ""),
-            headers={name: headers[name] for name in _FORWARDED if name in headers},
+            headers=_for_the_trace(headers),
         )
 
 
@@ -326,10 +330,27 @@ class SovereignExchange:
         return usage_document(self._work.prompt.tokens, answer_tokens)
 
 
+def _for_the_trace(headers: CIMultiDict[str]) -> dict[str, str]:
+    # Triton records what it hears of, sampled or not.
+    if not headers.get("traceparent", "").endswith(SAMPLED):
+        return {}
+    return {name: headers[name] for name in _FORWARDED if name in headers}
+
+
 def _prompt(folder: ModelFolder, plan: Plan) -> Prompt:
     if plan.prompt is not None:
         return folder.prompt(plan.prompt)
     return folder.chat(plan.turns, plan.tools.functions, plan.tools.opening)
+
+
+def _rejected(route: Route, error: ReplicaError) -> DomainError:
+    return DomainError(
+        Reason.UPSTREAM_REJECTED,
+        f"upstream {route.upstream.name!r} refused the request: {error}",
+        upstream=route.upstream.name,
+        status=400,
+        message=error,
+    )
 
 
 def _full(upstream: Upstream, error: Exception, attempts: int) -> DomainError:

@@ -9,13 +9,13 @@ for bytes and fails; the router looks for them itself and cancels.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
 import numpy as np
-from grpc import aio
 from tritonclient.grpc import InferInput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
@@ -42,8 +42,13 @@ OUTPUTS = ("text_output", "finish_reason")
 UNFINISHED = "None"
 """The finish reason of an answer that goes on: the server writes Python's None as text."""
 PROBE_PROMPT = "a"
-# Errors with a status of gRPC's own; without it they come as text in the stream.
-_HEADERS = {"triton_grpc_error": "true"}
+MIN_TEMPERATURE = 0.01
+"""Below it the likeliest token is meant; dividing by less leaves the range of the engine's numbers."""
+UNLOAD_WAIT_S = 5.0
+"""An unload after the model's process has died may never come back; the load works all the same."""
+# Errors come as text in the stream, of the CPU's model with their code before it. A status of gRPC's own, by
+# the header triton_grpc_error, can crash the server (docs/decisions/0008).
+_FULL, _REFUSED = "UNAVAILABLE: ", "INVALID_ARG: "
 _CHANNEL = {
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 10_000,
@@ -55,16 +60,26 @@ _CHANNEL = {
 
 log = logging.getLogger(__name__)
 
+_READERS: set[asyncio.Task[None]] = set()
+
 
 class ReplicaError(Exception):
     """A replica did not answer; another may."""
 
-    def __init__(self, detail: str, *, unavailable: bool = False, timed_out: bool = False) -> None:
+    def __init__(self, detail: str, *, timed_out: bool = False) -> None:
         super().__init__(detail)
-        self.unavailable = unavailable
-        """True if it said that it can't now: it is full. So does gRPC if there is no server at all."""
         self.timed_out = timed_out
         """True if it said nothing in time."""
+
+    @property
+    def full(self) -> bool:
+        """True if the server is well, and has as many requests as it takes."""
+        return str(self).startswith(_FULL)
+
+    @property
+    def refused(self) -> bool:
+        """True if the request is at fault, and would be anywhere."""
+        return str(self).startswith(_REFUSED)
 
 
 class Generation:
@@ -81,6 +96,7 @@ class Generation:
         self._replies = replies
         self._newest: InferResult | None = None
         self._error: ReplicaError | None = None
+        self._final = False
         self._ended = False
         self._news = asyncio.Event()
         self._pause_s = pause_s
@@ -88,6 +104,9 @@ class Generation:
         self._timed = False
         self._loop = asyncio.get_running_loop()
         self._reader = asyncio.create_task(self._read())
+        # The loop alone would not keep it until the stream's end.
+        _READERS.add(self._reader)
+        self._reader.add_done_callback(_READERS.discard)
 
     async def advance(self) -> None:
         """Waits until there is more text, or the end.
@@ -123,9 +142,12 @@ class Generation:
             self._news.set()
 
     def cancel(self) -> None:
-        """Tells the server to stop, if it is still at it."""
-        # After its last word the stream ends by itself, and Triton takes a cancel in between for an error.
-        if not self._ended and not self.finish_reason:
+        """Tells the server to stop, if it is still at it.
+
+        A stream that has had its last response ends by itself; cancelled just then, it would keep the model
+        from ever being unloaded.
+        """
+        if not (self._ended or self._final):
             self._ended = True
             self._replies.cancel()  # type: ignore[attr-defined]  # tritonclient's iterator has it
             self._reader.cancel()
@@ -134,16 +156,19 @@ class Generation:
         try:
             async for result, error in self._replies:
                 if error is not None:
-                    self._error = ReplicaError(str(error))
-                    break
-                if result is not None and result.get_response().outputs:
-                    self._newest = result
-                    self._tell()
+                    self._error = ReplicaError(_message(error))
+                    self._final = True
+                    self._news.set()
+                elif result is not None:
+                    response = result.get_response()
+                    self._final = response.parameters["triton_final_response"].bool_param
+                    if response.outputs:
+                        self._newest = result
+                        self._tell()
         except grpc.RpcError as error:
-            unavailable = isinstance(error, aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE
-            self._error = ReplicaError(_words(error), unavailable=unavailable)
+            self._error = ReplicaError(_words(error))
         except InferenceServerException as error:
-            self._error = ReplicaError(str(error))
+            self._error = ReplicaError(_message(error))
         except Exception as error:
             # Whoever waits must hear of it, whatever it was.
             log.exception("a defect")
@@ -152,7 +177,7 @@ class Generation:
         self._news.set()
 
     def _tell(self) -> None:
-        if self._loop.time() >= self._due_s:
+        if self._final or self._loop.time() >= self._due_s:
             self._news.set()
         elif not self._timed:
             self._timed = True
@@ -199,7 +224,7 @@ class TritonServer:
         async def once() -> AsyncIterator[dict[str, Any]]:
             yield {"model_name": self._model, "model_version": version, "inputs": tensors}
 
-        replies = self._client.stream_infer(once(), headers={**(headers or {}), **_HEADERS})
+        replies = self._client.stream_infer(once(), headers=dict(headers or {}))
         return Generation(replies, pause_s)
 
     async def probe(self, version: str, timeout_s: float) -> None:
@@ -225,7 +250,9 @@ class TritonServer:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                await self._client.unload_model(self._model)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(UNLOAD_WAIT_S):
+                        await self._client.unload_model(self._model)
                 await self._client.load_model(self._model)
         except TimeoutError:
             raise ReplicaError(f"a reload took more than {timeout_s:g} s") from None
@@ -276,7 +303,7 @@ def _tensors(prompt: str, sampling: Sampling, max_tokens: int, *, streamed: bool
         "sampling_param_exclude_input_from_output": True,
         "return_finish_reason": True,
     }
-    if sampling.temperature == 0 or sampling.top_p == 0:
+    if sampling.temperature < MIN_TEMPERATURE or sampling.top_p == 0:
         values["sampling_param_top_k"] = 1
     else:
         values["sampling_param_temperature"] = sampling.temperature
@@ -307,7 +334,11 @@ def _text(result: InferResult, name: str) -> str | None:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
+def _message(error: Exception) -> str:
+    return error.message() if isinstance(error, InferenceServerException) else str(error)
+
+
 def _words(error: grpc.RpcError) -> str:
     code = error.code().name if hasattr(error, "code") else type(error).__name__
     details = error.details() if hasattr(error, "details") else ""
-    return f"{code}: {details}"
+    return f"gRPC {code}: {details}"

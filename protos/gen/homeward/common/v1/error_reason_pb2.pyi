@@ -118,7 +118,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_REPLICAS_BUSY: _ErrorReason.ValueType  # 47
     """ERROR_REASON_REPLICAS_BUSY: every replica of the sovereign server has as much waiting as it may.
-    Example: {"upstream": "home", "replicas": "2", "queued_tokens": "65536", "retry_after_s": "3"}
+    Example: {"upstream": "home", "replicas": "2", "queued_tokens": "65536", "attempts": "1", "retry_after_s": "3"}
     """
     ERROR_REASON_ANSWER_INVALID: _ErrorReason.ValueType  # 48
     """ERROR_REASON_ANSWER_INVALID: the model's answer does not meet the demanded format.
@@ -263,7 +263,7 @@ Example: {}
 """
 ERROR_REASON_REPLICAS_BUSY: ErrorReason.ValueType  # 47
 """ERROR_REASON_REPLICAS_BUSY: every replica of the sovereign server has as much waiting as it may.
-Example: {"upstream": "home", "replicas": "2", "queued_tokens": "65536", "retry_after_s": "3"}
+Example: {"upstream": "home", "replicas": "2", "queued_tokens": "65536", "attempts": "1", "retry_after_s": "3"}
 """
 ERROR_REASON_ANSWER_INVALID: ErrorReason.ValueType  # 48
 """ERROR_REASON_ANSWER_INVALID: the model's answer does not meet the demanded format.
