@@ -14,7 +14,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.router.adapters.triton import Generation, ReplicaError, TritonServer
+from services.router.adapters.generation import Generation, ReplicaError
+from services.router.adapters.triton import TritonServer
 from services.router.core.sovereign.replicas import Pool, Replica
 
 log = logging.getLogger(__name__)
