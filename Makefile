@@ -90,6 +90,10 @@ train-stand-in: setup ## Train the heads of the stand-in cloud anew (5 minutes o
 train-demo-model: $(TRAIN)/.stamp ## Train the small Llama of models/small-llama anew (an hour on two cores).
 	@$(TRAIN)/bin/python -m training.small_llama
 
+.PHONY: evaluate-demo-model
+evaluate-demo-model: $(TRAIN)/.stamp ## Measure models/small-llama on the whole public test splits.
+	@$(TRAIN)/bin/python -m training.small_llama.evaluate
+
 .PHONY: screenshot
 screenshot: setup ## Take the README's picture of a trace from a running stack (needs chromium).
 	@$(BIN)/python -m tools.screenshot

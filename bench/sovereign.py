@@ -227,8 +227,8 @@ async def run(rounds: int, requests: int, answer_tokens: int) -> list[Figures]:
         model = endless_model(Path(folder, "model"))
         triton = Process(Path(folder, "triton"), models=model)
         say("starting Triton and Homeward")
-        await asyncio.to_thread(triton.start)
         try:
+            await asyncio.to_thread(triton.start)
             address = triton.settings.grpc
             home = _HOME.format(address=address, model_dir=model, system=json.dumps(prompts.system))
             async with (

@@ -1,0 +1,1 @@
+"""The small Llama of the embedded stack: its data, its tokenizer, its training, and its measurement."""
