@@ -2,8 +2,8 @@
 
 Both ask the same Triton for the same prompts, in interleaved rounds, at 1, 8 and 32 streams: time to the
 first token, time a token after it, and tokens a second. The model is models/small-llama with its end tokens taken
-away, so that every answer is as long as asked and figures compare. Nothing is pinned: on two cores the model
-has one, and all else the other.
+away, so that every answer is as long as asked and figures compare. Triton has one core, everything else the
+other: what is measured is what the router adds, not what its machine takes from the model's.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from services.router.core.sovereign.structured import instruction
 RESULTS = Path("bench/results")
 STREAMS = (1, 8, 32)
 DIRECT, ROUTER = "Triton", "through the router"
+TRITON_CPUS, OTHER_CPUS = "0", "1"
 MAX_FIRST_TOKEN_MS, MAX_THROUGHPUT_LOSS = 3.0, 0.05
 """What the router may add (issue 3)."""
 
@@ -128,6 +129,14 @@ def endless_model(folder: Path) -> Path:
         config["model"]["eos_token_id"] = [config["model"]["bos_token_id"]]
         file.write_text(json.dumps(config))
     return folder
+
+
+def start_pinned(triton: Process) -> None:
+    """Starts Triton on its core, and moves this process to the other."""
+    os.sched_setaffinity(0, {int(TRITON_CPUS)})
+    triton.start()
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {int(OTHER_CPUS)})
 
 
 @asynccontextmanager
@@ -228,11 +237,16 @@ async def run(rounds: int, requests: int, answer_tokens: int) -> list[Figures]:
         triton = Process(Path(folder, "triton"), models=model)
         say("starting Triton and Homeward")
         try:
-            await asyncio.to_thread(triton.start)
+            await asyncio.to_thread(start_pinned, triton)
             address = triton.settings.grpc
             home = _HOME.format(address=address, model_dir=model, system=json.dumps(prompts.system))
             async with (
-                homeward.serve(f"http://127.0.0.1:{free_port()}/v1", extra_settings=home) as running,
+                homeward.serve(
+                    f"http://127.0.0.1:{free_port()}/v1",
+                    extra_settings=home,
+                    router_cpus=OTHER_CPUS,
+                    other_cpus=OTHER_CPUS,
+                ) as running,
                 direct(address, model, prompts) as straight,
                 through_router(running, prompts) as routed,
             ):
@@ -280,7 +294,8 @@ def report(found: Sequence[Figures], rounds: int, requests: int, answer_tokens: 
 Python {platform.python_version()}. Medians of {rounds} interleaved rounds of {requests} answers of \
 {answer_tokens} tokens; real messages of Banking77 in the prompt of bank-intent. The model is models/small-llama on \
 the CPU (one thread, eight requests in work at a time, the rest wait), so the absolute figures are those of a small \
-model on a small machine; what is measured is the difference.
+model on a small machine; what is measured is the difference. Triton has one core; client, router and the rest of \
+Homeward (ledger, ClickHouse, …) have the other.
 
 {table}
 

@@ -9,12 +9,14 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.httputil import get_pool_manager
 
 from deploy.local.config import load_local
 from deploy.local.parts import Part, build
@@ -197,24 +199,30 @@ class Stack:
         """What a part has logged."""
         return (self.folder / f"{name}.log").read_text()
 
-    def clickhouse(self) -> Client:
-        """A client of the analysts' user."""
-        return clickhouse_connect.get_client(
+    @contextmanager
+    def clickhouse(self) -> Iterator[Client]:
+        """A client of the analysts' user, and of its own connections: ClickHouse's stop waits for those that
+        a shared pool keeps."""
+        pool = get_pool_manager()
+        client = clickhouse_connect.get_client(
+            pool_mgr=pool,
             host="127.0.0.1",
             port=self.ports["clickhouse"],
             username="analyst",
             password=SECRETS.analyst_password,
         )
+        try:
+            yield client
+        finally:
+            client.close()
+            pool.clear()
 
     async def query(self, sql: str) -> list[Sequence[Any]]:
         """The rows of a query."""
 
         def run() -> list[Sequence[Any]]:
-            client = self.clickhouse()
-            try:
+            with self.clickhouse() as client:
                 return list(client.query(sql).result_rows)
-            finally:
-                client.close()
 
         return await asyncio.to_thread(run)
 
@@ -223,12 +231,9 @@ class Stack:
         rows: list[dict[str, Any]] = []
 
         def fetch() -> list[dict[str, Any]]:
-            client = self.clickhouse()
-            try:
-                query = f"SELECT {columns} FROM homeward.legs WHERE {where} ORDER BY start_time, leg_id"
+            query = f"SELECT {columns} FROM homeward.legs WHERE {where} ORDER BY start_time, leg_id"
+            with self.clickhouse() as client:
                 return list(client.query(query).named_results())
-            finally:
-                client.close()
 
         async def enough() -> bool:
             rows[:] = await asyncio.to_thread(fetch)
@@ -255,7 +260,7 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
 
 def free_ports() -> dict[str, int]:
     """A free port for each address of the stack."""
-    names = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse", "cloud")
+    names: tuple[str, ...] = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse", "cloud")
     names += ("triton", "triton_http", "triton_metrics", "collector")
     sockets = {name: socket.socket() for name in names}
     for held in sockets.values():

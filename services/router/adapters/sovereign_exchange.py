@@ -49,6 +49,7 @@ class SovereignExchange:
         self._writer: Writer = TextWriter(head, plan) if plan.prompt is not None else ChatWriter(head, plan)
         self._progress = Progress(plan.sampling.stop)
         self._finish_reason = ""
+        self._answer_tokens = 0
         self._first = b""
         self._closed = False
         home.pool.take(replica, work.estimated_tokens)
@@ -87,7 +88,8 @@ class SovereignExchange:
         Raises:
             DomainError: ANSWER_INVALID.
         """
-        self._check()
+        if problem := self._problem():
+            raise answer_invalid(self._route.upstream.name, problem)
         return self._writer.whole(self._finish_reason, self._usage_document())
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -96,18 +98,22 @@ class SovereignExchange:
         Raises:
             DomainError: UPSTREAM_TIMEOUT, UPSTREAM_BROKEN or ANSWER_INVALID.
         """
-        if self._first:
-            yield self._first
+        out = self._first
         while not self._finish_reason:
+            if out:
+                yield out
             try:
                 out = await self._advance("silence", self._timeouts.silence_s)
             except ReplicaError as error:
                 self._watch.suspect()
                 raise broken(self._route, str(error)) from None
+        problem = self._problem()
+        if problem:
             if out:
                 yield out
-        self._check()
-        yield self._writer.end(self._finish_reason, self._usage_document())
+            raise answer_invalid(self._route.upstream.name, problem)
+        # The last piece and the end are one: each write costs the application a wake-up.
+        yield out + self._writer.end(self._finish_reason, self._usage_document())
 
     def close(self, *, whole: bool) -> None:
         """Cancels what is still being generated, and gives the place back."""
@@ -119,8 +125,7 @@ class SovereignExchange:
         pool = self._home.pool
         pool.give_back(self._replica, self._work.estimated_tokens)
         if whole:
-            answer_tokens = self._home.folder.count(self._progress.text)
-            pool.served(self._work.prompt.tokens, answer_tokens, time.monotonic())
+            pool.served(self._work.prompt.tokens, self._answer_tokens, time.monotonic())
 
     def usage(self) -> Usage:
         """Tokens so far: the server has read the prompt if it has generated anything."""
@@ -152,12 +157,10 @@ class SovereignExchange:
             self._finish_reason = "stop" if generation.finish_reason == "stop" else "length"
         return out
 
-    def _check(self) -> None:
+    def _problem(self) -> str:
         # An answer that was cut short can't meet its format, and says so by its finish reason.
-        problem = "" if self._finish_reason == "length" else self._writer.problem()
-        if problem:
-            raise answer_invalid(self._route.upstream.name, problem)
+        return "" if self._finish_reason == "length" else self._writer.problem()
 
     def _usage_document(self) -> dict[str, int]:
-        answer_tokens = self._home.folder.count(self._progress.text)
-        return usage_document(self._work.prompt.tokens, answer_tokens)
+        self._answer_tokens = self._home.folder.count(self._progress.text)
+        return usage_document(self._work.prompt.tokens, self._answer_tokens)
