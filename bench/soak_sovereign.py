@@ -74,7 +74,7 @@ class Mischief:
         while True:
             await asyncio.sleep(0.05)
             for replica in self._replicas:
-                if ended(replica.pid):
+                if replica.ended:
                     # Triton aborts if its Python process dies with a lock in hand.
                     await asyncio.to_thread(replica.start)
                     self._report.aborts += 1
@@ -119,14 +119,6 @@ class Mischief:
             f" {self._report.reloads} reloads, router {self.samples['router'][-1][1] / 2**20:.0f} MiB",
             flush=True,
         )
-
-
-def ended(pid: int) -> bool:
-    """True if a child of this process has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def alone(pid: int) -> int:

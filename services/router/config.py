@@ -140,6 +140,9 @@ class TritonSettings(Section):
 
     replicas: list[str] = Field(min_length=1)
     """HOST:PORT of each server's gRPC door."""
+    tls_dir: Path | None = None
+    """Folder with `ca.crt`, `client.crt` and `client.key`: the connections have mutual TLS. Left out: none,
+    for servers on the same machine or behind a tunnel."""
     model_dir: Path
     """Folder with the model's `tokenizer.json`, `tokenizer_config.json` (with its chat template) and
     `config.json`, as published with the model."""

@@ -115,7 +115,7 @@ class House:
         """
         while True:
             for name in self.servers.keys() & set(PAIR):
-                if ended(self.servers[name].pid):
+                if self.servers[name].ended:
                     await asyncio.to_thread(self.servers[name].start)
             await asyncio.sleep(0.05)
 
@@ -264,14 +264,6 @@ def stop(name: str, running: TritonServer) -> tuple[int, Sequence[Path]]:
     left = running.shared_memory()
     server.clear_shared_memory(running.settings)
     return status, left
-
-
-def ended(pid: int) -> bool:
-    """True if a child of this process has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def upstreams(servers: Mapping[str, TritonServer]) -> str:

@@ -63,6 +63,11 @@ class Process:
         assert self._process is not None, "not started"
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """True if it was started and runs no longer: Triton aborts if its Python process dies with a lock."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> float:
         """Starts it, and waits until every version has answered a real inference and all doors are open.
 

@@ -21,7 +21,7 @@ class Home:
         """Reads the model's folder and connects.
 
         Raises:
-            SettingsError: the folder is not a model's.
+            SettingsError: a folder lacks what it should have.
         """
         self.settings = settings
         self.folder = ModelFolder(settings.model_dir)
@@ -39,11 +39,13 @@ class Home:
             reload=settings.reload,
             versions=tuple(dict.fromkeys(settings.versions.values())) or ("",),
         )
+        try:
+            servers = [TritonServer(item.name, settings.model, settings.tls_dir) for item in replicas]
+        except OSError as error:
+            raise SettingsError(f"triton.{name}.tls_dir: {error}") from None
         self.watches = {
-            replica.name: ReplicaWatch(
-                TritonServer(replica.name, settings.model), replica, self.pool, probing
-            )
-            for replica in replicas
+            replica.name: ReplicaWatch(server, replica, self.pool, probing)
+            for server, replica in zip(servers, replicas, strict=True)
         }
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,11 @@ MIN_TEMPERATURE = 0.01
 """Below it the likeliest token is meant; dividing by less leaves the range of the engine's numbers."""
 UNLOAD_WAIT_S = 5.0
 """An unload after the model's process has died may never come back; the load works all the same."""
+_TLS_FILES = {
+    "root_certificates": "ca.crt",
+    "certificate_chain": "client.crt",
+    "private_key": "client.key",
+}
 _CHANNEL = {
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 10_000,
@@ -54,11 +60,18 @@ _CHANNEL = {
 class TritonServer:
     """A connection to one server. Needs a running event loop."""
 
-    def __init__(self, address: str, model: str) -> None:
-        """`address` is HOST:PORT of its gRPC door."""
+    def __init__(self, address: str, model: str, tls_dir: Path | None = None) -> None:
+        """`address` is HOST:PORT of its gRPC door; `tls_dir` has what mutual TLS needs.
+
+        Raises:
+            OSError: a file of `tls_dir` can't be read.
+        """
         self.address = address
         self._model = model
-        self._client = InferenceServerClient(address, channel_args=list(_CHANNEL.items()))
+        tls: dict[str, Any] = {}
+        if tls_dir is not None:
+            tls = {name: str(tls_dir / file) for name, file in _TLS_FILES.items()} | {"ssl": True}
+        self._client = InferenceServerClient(address, channel_args=list(_CHANNEL.items()), **tls)
 
     def generate(
         self,

@@ -7,6 +7,7 @@ lines in place of the engine.
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 
 from deploy.triton.cpu.server import MissingError, find, library_path
 from deploy.triton.gpu import sizing
+from services.router.adapters.triton import TritonServer
 
 HOUSE = Path(sizing.__file__).parent
 SCRIPTS = sorted(HOUSE.glob("*.sh"))
@@ -146,7 +149,7 @@ class TritonPythonModel:
 class House:
     """One replica, started by the house's own start.sh."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         installation = find()
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         stub = installation.triton / "python_backend_stubs" / version / "triton_python_backend_stub"
@@ -170,6 +173,7 @@ class House:
             "HOUSE_DRAIN_S": "10",
             "PATH": f"{installation.root / 'bin'}:{installation.server.parent}:{os.environ['PATH']}",
             "LD_LIBRARY_PATH": library_path() or "",
+            **settings,
         }
         self.log = folder / "log"
         arguments = [f"--backend-directory={folder / 'backends'}", "--pinned-memory-pool-byte-size=0"]
@@ -187,20 +191,61 @@ class House:
         return httpx2.post(f"{self.url}/models/tensorrt_llm/generate", json={"text_input": text}, timeout=30)
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+@contextmanager
+def started(folder: Path, **settings: str) -> Iterator[House]:
     try:
         find()
         library_path()
     except MissingError as error:
         pytest.skip(str(error))
-    house = House(tmp_path)
-    yield house
-    if house.process.poll() is None:
-        house.process.kill()
-    house.process.wait()
-    for region in Path("/dev/shm").glob(f"homeward_{house.settings['HOUSE_GRPC_PORT']}_*"):
-        region.unlink()
+    house = House(folder, **settings)
+    try:
+        yield house
+    finally:
+        if house.process.poll() is None:
+            house.process.kill()
+        house.process.wait()
+        for region in Path("/dev/shm").glob(f"homeward_{house.settings['HOUSE_GRPC_PORT']}_*"):
+            region.unlink()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with started(tmp_path) as house:
+        yield house
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A folder with an authority, and what it has signed for the server and a client."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl: apt-get install openssl")
+    folder = tmp_path / "tls"
+    folder.mkdir()
+
+    def openssl(words: str) -> None:
+        subprocess.run(["openssl", *words.split()], cwd=folder, check=True, capture_output=True)
+
+    new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    openssl(f"req -x509 {new} -subj /CN=house -keyout ca.key -out ca.crt -days 1")
+    for name in ("server", "client"):
+        openssl(
+            f"req -x509 {new} -subj /CN={name} -addext subjectAltName=IP:127.0.0.1"
+            f" -addext basicConstraints=CA:FALSE -CA ca.crt -CAkey ca.key"
+            f" -keyout {name}.key -out {name}.crt -days 1"
+        )
+    return folder
+
+
+async def test_with_mutual_tls_only_a_router_with_a_certificate_gets_in(
+    tmp_path: Path, certificates: Path
+) -> None:
+    with started(tmp_path, HOUSE_TLS=str(certificates)) as house:
+        address = f"127.0.0.1:{house.settings['HOUSE_GRPC_PORT']}"
+        for tls_dir, lets_in in ((certificates, True), (None, False)):
+            server = TritonServer(address, "tensorrt_llm", tls_dir)
+            assert await server.is_live(5) is lets_in
+            await server.close()
 
 
 def test_triton_loads_the_house_and_loads_it_again(house: House) -> None:
