@@ -292,6 +292,13 @@ async def test_a_tool_choice_is_followed(
     assert [block.name for block in answer.content if block.type == "tool_use"] == (
         [called] if called else []
     )
+    assert (answer.stop_reason == "tool_use") is (called is not None)
+
+    async with client.messages.stream(
+        model=ALIAS, max_tokens=100, messages=[ASKS_WEATHER], tools=[WEATHER, TIME], tool_choice=choice
+    ) as stream:
+        final = await stream.get_final_message()
+    assert (final.stop_reason == "tool_use") is (called is not None)
 
 
 @pytest.mark.parametrize(

@@ -232,9 +232,12 @@ async def test_a_tool_is_called_and_its_result_is_understood(
     assert "overcast" in said(answer.choices[0].message)
 
 
-@pytest.mark.parametrize("choice", ["required", "get_weather"])
+@pytest.mark.parametrize(
+    ("choice", "reason"),
+    [("required", chat_pb2.FINISH_REASON_TOOL_CALLS), ("get_weather", chat_pb2.FINISH_REASON_STOP)],
+)
 async def test_a_tool_call_is_streamed_piece_by_piece(
-    door: router_pb2_grpc.RouterServiceStub, stack: Stack, choice: str
+    door: router_pb2_grpc.RouterServiceStub, stack: Stack, choice: str, reason: int
 ) -> None:
     request = asks(ASKS_WEATHER, tools=[WEATHER], tool_choice=choice)
     events = [event async for event in door.CompleteStream(streamed(request), metadata=caller())]
@@ -243,7 +246,7 @@ async def test_a_tool_call_is_streamed_piece_by_piece(
     assert [bool(piece.id) for piece in pieces] == [True] + [False] * (len(pieces) - 1)
     assert pieces[0].name == "get_weather"
     assert isinstance(orjson.loads("".join(piece.arguments_json for piece in pieces))["city"], str)
-    assert events[-2].delta.finish_reason == chat_pb2.FINISH_REASON_TOOL_CALLS
+    assert events[-2].delta.finish_reason == reason
     # A Struct knows only doubles; the schema's whole numbers arrive as such.
     schema = (await arrived(stack))["tools"][0]["function"]["parameters"]
     assert type(schema["properties"]["city"]["maxLength"]) is int

@@ -81,7 +81,8 @@ class MessagesCodec:
             choice = completion["choices"][0]
             message = choice["message"]
             content = list(_blocks(message))
-            stop_reason = STOP_REASONS.get(choice.get("finish_reason"), "end_turn")
+            calls = any(block["type"] == "tool_use" for block in content)
+            stop_reason = _stop_reason(choice.get("finish_reason"), calls=calls)
         except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise DomainError(
                 Reason.UPSTREAM_BROKEN, f"the answer is no chat completion: {error!r}", detail=error
@@ -130,6 +131,7 @@ class MessagesStream:
         # What the open block holds: "text", or the index of a tool call.
         self._open: str | int | None = None
         self._stop_reason = "end_turn"
+        self._called = False
         # Calls that began while another was open, as deltas: blocks can't be written in turns.
         self._held: dict[int, list[Mapping[str, Any]]] = {}
 
@@ -185,12 +187,13 @@ class MessagesStream:
                 yield from self._switch("text", {"type": "text", "text": ""})
                 yield self._delta({"type": "text_delta", "text": text})
             for call in delta.get("tool_calls") or ():
+                self._called = True
                 if isinstance(self._open, int) and self._open != call["index"]:
                     self._held.setdefault(call["index"], []).append(call)
                 else:
                     yield from self._call(call)
             if choice.get("finish_reason"):
-                self._stop_reason = STOP_REASONS.get(choice["finish_reason"], "end_turn")
+                self._stop_reason = _stop_reason(choice["finish_reason"], calls=self._called)
 
     def _call(self, call: Mapping[str, Any]) -> Iterable[bytes]:
         function = call.get("function") or {}
@@ -401,3 +404,9 @@ def _refused(field: str, what: str = "this field") -> DomainError:
         expected="what chat completions can say",
         got=what,
     )
+
+
+def _stop_reason(finish_reason: object, *, calls: bool) -> str:
+    # OpenAI ends with "stop" where the request named the tool that it called.
+    reason = STOP_REASONS.get(str(finish_reason), "end_turn")
+    return "tool_use" if calls and reason == "end_turn" else reason

@@ -321,7 +321,8 @@ def test_a_completion_becomes_a_message(message: dict[str, Any], content: list[d
         "role": "assistant",
         "model": "asked",
         "content": content,
-        "stop_reason": "end_turn",
+        # Where the request named the tool, OpenAI says "stop".
+        "stop_reason": "tool_use" if message.get("tool_calls") else "end_turn",
         "stop_sequence": None,
         "usage": {
             "input_tokens": 0,
