@@ -71,7 +71,8 @@ async def main(settings_file: Path) -> int:
             if config.local.tour:
                 await _unless(stop, _tour(config, secrets, endpoints))
             if not stop.is_set():
-                _print_endpoints(endpoints, file, time.monotonic() - began)
+                at_home = config.serves_at_home and home_problem() is None
+                _print_endpoints(endpoints, file, time.monotonic() - began, at_home=at_home)
             await _unless(stop, supervisor.watch())
         say("\nStopping, in order:")
         return 0
@@ -183,7 +184,12 @@ def _known(count: int | None) -> str:
     return "unknown" if count is None else str(count)
 
 
-def _print_endpoints(endpoints: Mapping[str, str], file: Path, seconds: float) -> None:
+def _print_endpoints(endpoints: Mapping[str, str], file: Path, seconds: float, *, at_home: bool) -> None:
+    home = (
+        '\nThe model at home is "small-llama" (models/small-llama/README.md says what it can).'
+        if at_home
+        else ""
+    )
     body = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is Homeward?"}]}'
     traces = endpoints["traces_url"] or "in otel.otel_traces of your ClickHouse"
     say(
@@ -200,7 +206,7 @@ password {endpoints["clickhouse_password"]}
 Try it:
   curl {endpoints["openai_base_url"]}/chat/completions -H "Authorization: Bearer {endpoints["api_key"]}" \
 -H "Content-Type: application/json" -d '{body}'
-
+{home}
 The same, for programs: {file}. More to run: examples/. Ctrl-C stops everything."""
     )
 
