@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.support.stack import ROOT, free_ports
+from tests.support.triton import needs_triton
 
 START_S = 90.0
 
@@ -138,6 +139,7 @@ class Run:
 @pytest.fixture
 def stopped_run(tmp_path: Path) -> Iterator[Run]:
     """A run that the test starts."""
+    needs_triton()
     run = Run(tmp_path / "state", free_ports())
     yield run
     run.close()
@@ -146,6 +148,7 @@ def stopped_run(tmp_path: Path) -> Iterator[Run]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run that has started, shared by the tests of a file."""
+    needs_triton()
     run = Run(tmp_path_factory.mktemp("run") / "state", free_ports()).start()
     yield run
     run.close()

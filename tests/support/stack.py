@@ -21,6 +21,7 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 from deploy.local.config import load_local
 from deploy.local.parts import Part, build
 from deploy.local.state import Secrets
+from tests.support.triton import needs_triton
 
 ROOT = Path(__file__).parents[2]
 SECRETS = Secrets(api_key="hw-test-demo", clickhouse_password="writer-test", analyst_password="analyst-test")
@@ -117,6 +118,7 @@ class Stack:
         self.settings_file = folder / "homeward.toml"
         settings = SETTINGS.format(folder=folder, **self.ports)
         if extra_settings.startswith(HOME):
+            needs_triton()
             extra_settings = HOME.format(**self.ports) + extra_settings.removeprefix(HOME)
         self.settings_file.write_text(settings + extra_settings)
         self._environment = environment

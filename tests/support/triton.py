@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tritonclient.grpc.aio as triton
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import triton_to_np_dtype
 
+from deploy.local.parts import home_problem
 from deploy.triton.contract.compare import MODEL_NAME, contract
 from deploy.triton.cpu import server
 from deploy.triton.cpu.process import Process
@@ -33,10 +35,18 @@ _INPUT_TYPES = {
 }
 
 
+def needs_triton() -> None:
+    """Skips a test on a machine that lacks what Triton needs, and says how to get it."""
+    problem = home_problem()
+    if problem is not None:
+        pytest.skip(problem)
+
+
 class TritonServer(Process):
     """One server. Use as a context manager."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
+        needs_triton()
         super().__init__(folder, **{"models": server.MODELS, **settings})
 
     @property

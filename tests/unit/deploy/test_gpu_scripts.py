@@ -25,9 +25,10 @@ import numpy as np
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from deploy.triton.cpu.server import MissingError, find, library_path
+from deploy.triton.cpu.server import find, library_path
 from deploy.triton.gpu import sizing
 from services.router.adapters.triton import TritonServer
+from tests.support.triton import needs_triton
 
 HOUSE = Path(sizing.__file__).parent
 SCRIPTS = sorted(HOUSE.glob("*.sh"))
@@ -193,11 +194,7 @@ class House:
 
 @contextmanager
 def started(folder: Path, **settings: str) -> Iterator[House]:
-    try:
-        find()
-        library_path()
-    except MissingError as error:
-        pytest.skip(str(error))
+    needs_triton()
     house = House(folder, **settings)
     try:
         yield house
