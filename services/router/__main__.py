@@ -41,6 +41,8 @@ async def main() -> None:
     config = load_router(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_FILE)
     start_logging("router", config.telemetry)
     tracing = start_tracing("router", config.telemetry, config.clickhouse)
+    # First, because it may find a mistake in the settings, and nothing else is open yet.
+    at_home = SovereignAdapter(config.timeouts, config.triton)
     settings, limits = config.router, config.limits
     folder = settings.state_dir / str(settings.index)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,10 +57,8 @@ async def main() -> None:
         raise SettingsError(f"router.state_dir: {folder}: {error}") from None
     policy = PolicyAdapter(settings.ledger, folder / "policy.binpb")
     classifier = ClassifierAdapter(settings.classifier, settings.naming_budget_ms / 1000)
-    upstreams = Upstreams(
-        http=CloudAdapter(config.timeouts, config.credentials(os.environ)),
-        triton=SovereignAdapter(config.timeouts, config.triton),
-    )
+    in_the_cloud = CloudAdapter(config.timeouts, config.credentials(os.environ))
+    upstreams = Upstreams(http=in_the_cloud, triton=at_home)
     keys = KeyRing(config.api_keys())
     limiter = Limiter(1 / settings.processes)
     gate = Gate(limits.concurrent_requests)

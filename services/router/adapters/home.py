@@ -24,7 +24,10 @@ class Home:
             SettingsError: a folder lacks what it should have.
         """
         self.settings = settings
-        self.folder = ModelFolder(settings.model_dir)
+        try:
+            self.folder = ModelFolder(settings.model_dir)
+        except SettingsError as error:
+            raise SettingsError(f"triton.{name}.model_dir: {error}") from None
         self.context_tokens = settings.context_tokens or self.folder.context_tokens
         if not self.context_tokens:
             raise SettingsError(
