@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load import SYSTEM_PROMPT
-from bench.nginx import MODEL, free_port
+from bench.nginx import MODEL
 from deploy.local.config import load_local
 from deploy.local.parts import build
+from deploy.local.ports import free_ports
 from deploy.local.state import Secrets
 from deploy.local.supervisor import Supervisor
 
@@ -80,7 +81,7 @@ async def serve(
     in ClickHouse, and `sample_ratio` of the requests traced. `extra_settings` is TOML; `…_cpus` are
     taskset lists."""
     names = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse")
-    ports = {name: free_port() for name in names}
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     with tempfile.TemporaryDirectory(prefix="bench-homeward-") as folder:
         file = Path(folder, "homeward.toml")
         settings = {"upstream": upstream_url, "model": MODEL, "system_prompt": SYSTEM_PROMPT}

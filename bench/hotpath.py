@@ -29,6 +29,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of the backend
 
 from bench import homeward, litellm_proxy, load, nginx, process
+from deploy.local.ports import free_ports
 
 RESULTS = Path("bench/results")
 SUBJECT_CPUS, OTHER_CPUS = "0", "1"
@@ -128,7 +129,7 @@ def slope(subject: Subject, requests: int) -> float:
 @contextmanager
 def bare_hop(upstream_url: str) -> Iterator[tuple[int, str]]:
     """Runs the bare hop; gives its process id and base URL."""
-    port = nginx.free_port()
+    (port,) = free_ports(1)
     command = ["taskset", "-c", SUBJECT_CPUS, sys.executable, "-m", "bench.bare_hop", upstream_url, str(port)]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.nginx import MODEL, free_port
+from bench.nginx import MODEL
+from deploy.local.ports import free_ports
 
 REQUIREMENTS = Path(__file__).with_name("litellm-requirements.txt")
 VERSION = re.search(r"^litellm==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)[1]  # type: ignore[index]
@@ -66,7 +67,7 @@ def serve(command: Path, upstream_url: str, cpus: str | None = None) -> Iterator
     """Runs the proxy before `upstream_url` until the block ends; `cpus` is a taskset list."""
     pin = [] if cpus is None else ["taskset", "-c", cpus]
     with tempfile.TemporaryDirectory(prefix="bench-litellm-") as folder:
-        port = free_port()
+        (port,) = free_ports(1)
         config = Path(folder, "config.yaml")
         config.write_text(_config(upstream_url))
         log = Path(folder, "proxy.log")

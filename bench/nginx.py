@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.local.ports import free_ports
+
 _ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
 _START_SECONDS = 5.0
 _STOP_SECONDS = 5.0
@@ -60,14 +62,6 @@ class Upstream:
     stream_url: str
 
 
-def free_port() -> int:
-    """A loopback TCP port that nothing listens on at the time of the call."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def serve(cpus: str | None = None) -> Iterator[Upstream]:
     """Runs nginx with one worker until the block ends; `cpus` is a taskset list such as "1"."""
@@ -76,7 +70,7 @@ def serve(cpus: str | None = None) -> Iterator[Upstream]:
         raise RuntimeError("the benchmark's upstream is missing: apt-get install nginx-light")
     pin = [] if cpus is None else ["taskset", "-c", cpus]
     with tempfile.TemporaryDirectory(prefix="bench-nginx-") as folder:
-        port = free_port()
+        (port,) = free_ports(1)
         log = Path(folder, "error.log")
         conf = Path(folder, "nginx.conf")
         conf.write_text(_conf(port, folder))

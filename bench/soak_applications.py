@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import json
 import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,8 +14,8 @@ import orjson
 
 from bench.soak_report import Plan
 from tests.support.stack import SECRETS
+from training import public_rows
 
-WORKLOADS = Path("data/workloads")
 MODEL = "small-llama"
 EARLY_LEAVE_S = 0.05
 """Longest time after which an application leaves that leaves before its answer."""
@@ -40,11 +37,11 @@ class Request:
 def requests(plan: Plan) -> Iterator[Request]:
     """The same mix of requests each time."""
     rng = random.Random(plan.seed)
-    prompts = json.loads((WORKLOADS / "prompts.json").read_text())
-    with (WORKLOADS / "banking77_test.csv").open(newline="") as file:
-        bank = [row["text"] for row in csv.DictReader(file)]
-    voice = [row[0] for row in json.loads((WORKLOADS / "clinc150_full.json").read_text())["test"]]
-    texts = {"voice-domain": voice, "bank-intent": bank}
+    prompts = public_rows.prompts()
+    texts = {
+        "voice-domain": [row.text for row in public_rows.clinc150("test")],
+        "bank-intent": [row.text for row in public_rows.banking77("test")],
+    }
     for _ in range(plan.requests):
         workload = rng.choice(list(texts))
         form = rng.choice(("json", "tool", "text"))

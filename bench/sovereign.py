@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
 import json
 import os
 import platform
@@ -35,13 +34,14 @@ from matplotlib import pyplot as plt  # after the choice of the backend
 from bench import homeward
 from bench.hotpath import say
 from bench.load import percentile
-from bench.nginx import free_port
+from deploy.local.ports import free_ports
 from deploy.triton.cpu.process import Process
 from deploy.triton.cpu.server import MODELS
 from services.router.adapters.model_folder import ModelFolder
 from services.router.adapters.triton import TritonServer
 from services.router.core.sovereign.plan import Plan, parse_chat
 from services.router.core.sovereign.structured import instruction
+from training import public_rows
 
 RESULTS = Path("bench/results")
 STREAMS = (1, 8, 32)
@@ -99,12 +99,11 @@ class Prompts:
     """Real messages of a bank's customers, in the prompt of the workload bank-intent."""
 
     def __init__(self, answer_tokens: int) -> None:
-        form = json.loads(Path("data/workloads/prompts.json").read_text())["bank-intent"]["json"]
+        form = public_rows.prompts()["bank-intent"]["json"]
         schema = form["response_format"]["json_schema"]["schema"]
         # Its format is text: an answer without an end meets no schema.
         self.system = f"{form['system']}\n\n{instruction(schema)}"
-        with Path("data/workloads/banking77_test.csv").open(encoding="utf-8") as rows:
-            self.messages = [row["text"] for row in csv.DictReader(rows)]
+        self.messages = [row.text for row in public_rows.banking77("test")]
         self._answer_tokens = answer_tokens
 
     def body(self, message: str) -> dict[str, Any]:
@@ -239,10 +238,11 @@ async def run(rounds: int, requests: int, answer_tokens: int) -> list[Figures]:
         try:
             await asyncio.to_thread(start_pinned, triton)
             address = triton.settings.grpc
+            (unused,) = free_ports(1)
             home = _HOME.format(address=address, model_dir=model, system=json.dumps(prompts.system))
             async with (
                 homeward.serve(
-                    f"http://127.0.0.1:{free_port()}/v1",
+                    f"http://127.0.0.1:{unused}/v1",
                     extra_settings=home,
                     router_cpus=OTHER_CPUS,
                     other_cpus=OTHER_CPUS,

@@ -61,8 +61,9 @@ async def main(settings_file: Path) -> int:
         parts = await asyncio.to_thread(
             build, config, secrets, settings_file, config.local.state_dir, clickhouse_url
         )
-        if config.serves_at_home and (problem := home_problem()):
-            say(f"  Left out: the models at home. {problem}")
+        at_home = any(part.name == "triton" for part in parts)
+        if config.serves_at_home and not at_home:
+            say(f"  Left out: the models at home. {home_problem()}")
         supervisor = Supervisor(parts, state.log, say)
         await _unless(stop, supervisor.start())
         if not stop.is_set():
@@ -71,7 +72,6 @@ async def main(settings_file: Path) -> int:
             if config.local.tour:
                 await _unless(stop, _tour(config, secrets, endpoints))
             if not stop.is_set():
-                at_home = config.serves_at_home and home_problem() is None
                 _print_endpoints(endpoints, file, time.monotonic() - began, at_home=at_home)
             await _unless(stop, supervisor.watch())
         say("\nStopping, in order:")

@@ -166,16 +166,18 @@ class Dispatcher:
                     allowed=", ".join(sorted(map(label, row.allowed_targets))),
                     model=model,
                 )
+            routes = self.models.routes(model)
         else:
             target = choose_target(row, _conversation(ask), name.workload)
-            if target is Target.CLOUD and self.models.at_home_only(model, ask.request.api):
+            routes = self.models.routes(model)
+            if target is Target.CLOUD and catalog.at_home_only(routes, ask.request.api):
                 # Who asks for a model by name that only runs at home has chosen; it opens nothing.
                 target = Target.SOVEREIGN if Target.SOVEREIGN in row.allowed_targets else target
             other = Target.CLOUD if target is Target.SOVEREIGN else None
             allowed = row.fallback_allowed and other in row.allowed_targets
             fallback = other if allowed else None
         return catalog.select(
-            self.models.routes(model),
+            routes,
             api=ask.request.api,
             model=model,
             target=target,

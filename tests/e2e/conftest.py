@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.stack import ROOT, free_ports
+from tests.support.stack import ROOT, stack_ports
 from tests.support.triton import needs_triton
 
 START_S = 90.0
@@ -140,7 +140,7 @@ class Run:
 def stopped_run(tmp_path: Path) -> Iterator[Run]:
     """A run that the test starts."""
     needs_triton()
-    run = Run(tmp_path / "state", free_ports())
+    run = Run(tmp_path / "state", stack_ports())
     yield run
     run.close()
 
@@ -149,6 +149,6 @@ def stopped_run(tmp_path: Path) -> Iterator[Run]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run that has started, shared by the tests of a file."""
     needs_triton()
-    run = Run(tmp_path_factory.mktemp("run") / "state", free_ports()).start()
+    run = Run(tmp_path_factory.mktemp("run") / "state", stack_ports()).start()
     yield run
     run.close()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Run
-from tests.support.stack import ROOT, free_ports
+from tests.support.stack import ROOT, stack_ports
 
 GIB = 2**30
 
@@ -122,7 +122,7 @@ def test_the_whole_stack_stays_below_two_gib(run: Run) -> None:
 
 
 def test_a_second_run_in_the_same_folder_is_refused_in_one_line(run: Run) -> None:
-    other = Run(run.folder, free_ports())
+    other = Run(run.folder, stack_ports())
     other.start()
     assert other.exit_code() == 1
     assert "another `make run`" in other.output

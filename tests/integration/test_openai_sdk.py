@@ -62,12 +62,6 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         yield running
 
 
-@pytest.fixture(scope="module")
-async def client(stack: Stack) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=stack.base_url, api_key=SECRETS.api_key, max_retries=0) as made:
-        yield made
-
-
 async def arrived(stack: Stack) -> dict[str, Any]:
     """The body of the request that reached the cloud last."""
     async with aiohttp.ClientSession() as session, session.get(f"{stack.cloud}/stand-in/last") as response:

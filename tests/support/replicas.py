@@ -319,7 +319,7 @@ async def bring_home(stack: Stack, workload: str, targets: Sequence[leg_pb2.Targ
     async with aio.insecure_channel(f"127.0.0.1:{stack.ports['ledger']}") as channel:
         stub = ledger_pb2_grpc.LedgerServiceStub(channel)
         watch = stub.WatchPolicy(ledger_pb2.WatchPolicyRequest())
-        policy: policy_pb2.Policy = (await watch.read()).policy  # type: ignore[attr-defined]
+        policy: policy_pb2.Policy = (await watch.read()).policy  # type: ignore[attr-defined]  # or EOF
         watch.cancel()
         request = ledger_pb2.DecideRequest(
             request_id=os.urandom(16),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 
 from deploy.local.config import load_local
 from deploy.local.parts import Part, build
+from deploy.local.ports import free_ports
 from deploy.local.state import Secrets
 from tests.support.triton import needs_triton
 
@@ -114,7 +114,7 @@ class Stack:
     def __init__(self, folder: Path, extra_settings: str = "", **environment: str) -> None:
         """`extra_settings` is TOML that is added to the settings; `environment` is added to the parts'."""
         self.folder = folder
-        self.ports = free_ports()
+        self.ports = stack_ports()
         self.settings_file = folder / "homeward.toml"
         settings = SETTINGS.format(folder=folder, **self.ports)
         if extra_settings.startswith(HOME):
@@ -260,14 +260,8 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
         await asyncio.sleep(0.02)
 
 
-def free_ports() -> dict[str, int]:
+def stack_ports() -> dict[str, int]:
     """A free port for each address of the stack."""
     names: tuple[str, ...] = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse", "cloud")
     names += ("triton", "triton_http", "triton_metrics", "collector")
-    sockets = {name: socket.socket() for name in names}
-    for held in sockets.values():
-        held.bind(("127.0.0.1", 0))
-    ports = {name: held.getsockname()[1] for name, held in sockets.items()}
-    for held in sockets.values():
-        held.close()
-    return ports
+    return dict(zip(names, free_ports(len(names)), strict=True))

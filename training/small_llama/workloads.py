@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-DATA = Path(__file__).parents[2] / "data" / "workloads"
+from training import public_rows
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 TUNE_SHARE = 16
@@ -57,21 +55,17 @@ class Workload:
 
 def workloads() -> dict[str, Workload]:
     """Every workload of `prompts.json`, by name."""
-    prompts = json.loads((DATA / "prompts.json").read_text(encoding="utf-8"))
+    prompts = public_rows.prompts()
     return {name: Workload(name, prompts[name]) for name in prompts}
 
 
 def _voice(split: Split) -> list[Row]:
-    domains = json.loads((DATA / "clinc150_domains.json").read_text(encoding="utf-8"))
-    domain_of = {intent: domain for domain, intents in domains.items() for intent in intents}
-    rows = json.loads((DATA / "clinc150_full.json").read_text(encoding="utf-8"))[split]
-    return [Row(text, domain_of[intent], intent) for text, intent in rows]
+    return [Row(row.text, row.domain, row.intent) for row in public_rows.clinc150(split)]
 
 
 def _bank(split: Split) -> list[Row]:
-    name = "banking77_test.csv" if split == "test" else "banking77_train.csv"
-    with (DATA / name).open(encoding="utf-8", newline="") as file:
-        rows = [Row(row["text"], row["category"], row["category"]) for row in csv.DictReader(file)]
+    source = public_rows.banking77("test" if split == "test" else "train")
+    rows = [Row(row.text, row.category, row.category) for row in source]
     if split == "test":
         return rows
     return [row for row in rows if (zlib.crc32(row.text.encode()) % TUNE_SHARE == 0) == (split == "val")]

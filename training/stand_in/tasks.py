@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
-DATA = Path(__file__).parents[2] / "data" / "workloads"
+from training import public_rows
 
 Rows = list[tuple[str, str]]
 """(text, label) pairs."""
@@ -31,22 +29,18 @@ class Task:
     test: Rows
 
 
-def read(folder: Path = DATA) -> list[Task]:
-    """The tasks, from the files in a folder."""
-    prompts = json.loads((folder / "prompts.json").read_text())
+def read() -> list[Task]:
+    """The tasks."""
+    prompts = public_rows.prompts()
     return [
-        _voice(folder, prompts["voice-domain"]["text"]["system"]),
-        _bank(folder, prompts["bank-intent"]["text"]["system"]),
+        _voice(prompts["voice-domain"]["text"]["system"]),
+        _bank(prompts["bank-intent"]["text"]["system"]),
     ]
 
 
-def _voice(folder: Path, prompt: str) -> Task:
-    domains = json.loads((folder / "clinc150_domains.json").read_text())
-    domain_of = {intent: domain for domain, intents in domains.items() for intent in intents}
-    splits = json.loads((folder / "clinc150_full.json").read_text())
-
-    def rows(split: str) -> Rows:
-        return [(text, domain_of[intent]) for text, intent in splits[split]]
+def _voice(prompt: str) -> Task:
+    def rows(split: Literal["train", "val", "test"]) -> Rows:
+        return [(row.text, row.domain) for row in public_rows.clinc150(split)]
 
     return Task(
         name="voice-domain",
@@ -60,12 +54,8 @@ def _voice(folder: Path, prompt: str) -> Task:
     )
 
 
-def _bank(folder: Path, prompt: str) -> Task:
-    def rows(split: str) -> Rows:
-        with (folder / f"banking77_{split}.csv").open(newline="", encoding="utf-8") as file:
-            return [(row["text"], row["category"]) for row in csv.DictReader(file)]
-
-    train = rows("train")
+def _bank(prompt: str) -> Task:
+    train: Rows = list(public_rows.banking77("train"))
     return Task(
         name="bank-intent",
         source="Banking77 (I. Casanueva et al., 2020)",
@@ -74,5 +64,5 @@ def _bank(folder: Path, prompt: str) -> Task:
         train=[row for index, row in enumerate(train) if index % 10],
         held_out=train[::10],
         joins_held_out=True,
-        test=rows("test"),
+        test=list(public_rows.banking77("test")),
     )

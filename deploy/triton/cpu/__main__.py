@@ -46,7 +46,7 @@ def main(settings: server.Settings) -> None:
     environment, end = lifeline.offer()
     sweep_after(end, f"{server.SHARED_MEMORY / settings.shared_memory_prefix}{os.getpid()}-")
     environment |= server.environment(settings, installation, os.environ)
-    os.execve(line[0], line, environment)  # noqa: S606
+    os.execve(line[0], line, environment)  # noqa: S606  # no shell is meant
 
 
 def sweep_after(end: int, prefix: str) -> None:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
+from deploy.local.ports import free_ports
 from deploy.triton.contract.compare import MODEL_NAME
 from deploy.triton.cpu import server
 
@@ -47,7 +47,7 @@ class Process:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "triton.log"
-        grpc_port, http_port, metrics_port = _free_ports(3)
+        grpc_port, http_port, metrics_port = free_ports(3)
         self.settings = server.Settings(
             grpc=f"127.0.0.1:{grpc_port}",
             http=f"127.0.0.1:{http_port}",
@@ -189,11 +189,3 @@ def _listens(address: str) -> bool:
     host, _, port = address.rpartition(":")
     with socket.socket() as sock:
         return sock.connect_ex((host, int(port))) == 0
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as open_sockets:
-        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]

@@ -23,7 +23,7 @@ from deploy.triton.contract.compare import MODEL_NAME, contract
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = ROOT / ".triton"
 MODELS = ROOT / "models" / "small-llama"
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where Triton puts its regions
 EXIT_TIMEOUT_S = 5
 """How long Triton waits for requests in flight when it is told to stop."""
 FORWARDED_HEADERS = "traceparent|tracestate|x-request-id"

@@ -68,13 +68,13 @@ class HttpExchange:
             whole = content.read_nowait()
             if len(whole) <= MAX_ANSWER_BYTES:
                 return whole
-            raise self._broken(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+            raise broken(self._route, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
         pieces: list[bytes] = []
         size = 0
         async for chunk in self.chunks():
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
-                raise self._broken(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+                raise broken(self._route, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
             pieces.append(chunk)
         return b"".join(pieces)
 
@@ -94,7 +94,7 @@ class HttpExchange:
             except TimeoutError:
                 raise timed_out(self._route, "silence", self._silence_s) from None
             except (aiohttp.ClientError, OSError) as error:
-                raise self._broken(str(error) or type(error).__name__) from None
+                raise broken(self._route, str(error) or type(error).__name__) from None
             if not chunk:
                 return
             yield chunk
@@ -110,9 +110,6 @@ class HttpExchange:
     def usage(self) -> Usage:
         """Nothing: only the server can count, and it reports at the end."""
         return UNKNOWN
-
-    def _broken(self, detail: str) -> DomainError:
-        return broken(self._route, detail)
 
 
 class CloudAdapter:

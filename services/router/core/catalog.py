@@ -93,11 +93,6 @@ class Catalog:
             )
         return routes
 
-    def at_home_only(self, model: str, api: str) -> bool:
-        """True if all servers of a model that offer a call are sovereign."""
-        able = [route.upstream for route in self.routes(model) if route.upstream.offers(api)]
-        return bool(able) and all(upstream.target is Target.SOVEREIGN for upstream in able)
-
     def _match(self, model: str) -> tuple[Route, ...]:
         chosen = [
             upstream
@@ -118,6 +113,12 @@ class Catalog:
             (name, frozenset().union(*(route.upstream.apis for route in routes)))
             for name, routes in names.items()
         )
+
+
+def at_home_only(routes: Sequence[Route], api: str) -> bool:
+    """True if all servers of a model that offer a call are sovereign."""
+    able = [route.upstream for route in routes if route.upstream.offers(api)]
+    return bool(able) and all(upstream.target is Target.SOVEREIGN for upstream in able)
 
 
 def select(

@@ -9,7 +9,6 @@ import queue
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 
+from deploy.local.ports import free_ports
 from deploy.triton.cpu.server import find, library_path
 from deploy.triton.gpu import sizing
 from services.router.adapters.triton import TritonServer
@@ -163,7 +163,7 @@ class House:
         (model / "1").mkdir(parents=True)
         (model / "config.pbtxt").write_bytes((HOUSE / "repository/tensorrt_llm/config.pbtxt").read_bytes())
         (model / "1" / "model.py").write_text(STAND_IN)
-        http, grpc, metrics = _free_ports(3)
+        http, grpc, metrics = free_ports(3)
         self.url = f"http://127.0.0.1:{http}/v2"
         self.metrics_url = f"http://127.0.0.1:{metrics}/metrics"
         self.settings = {
@@ -294,11 +294,3 @@ def _run(script: str, settings: dict[str, str]) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [HOUSE / script], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -17,6 +17,7 @@ from services.router.core.catalog import (
     OPENAI,
     TRITON,
     Upstream,
+    at_home_only,
 )
 from services.router.core.keys import Key
 
@@ -109,14 +110,14 @@ def test_a_model_at_home_needs_no_url_and_offers_what_a_server_of_prompts_can(fi
     assert (upstream.target, upstream.protocol, upstream.base_url) == (Target.SOVEREIGN, TRITON, "")
     assert upstream.apis == {CHAT, COMPLETIONS}
     assert not upstream.too_long_moves
-    assert catalog.at_home_only("llama", CHAT)
-    assert catalog.at_home_only("llama", MESSAGES)
-    assert not catalog.at_home_only("llama", EMBEDDINGS)
+    assert at_home_only(catalog.routes("llama"), CHAT)
+    assert at_home_only(catalog.routes("llama"), MESSAGES)
+    assert not at_home_only(catalog.routes("llama"), EMBEDDINGS)
 
 
 def test_a_model_with_a_server_in_the_cloud_is_not_at_home_only(file: Path) -> None:
     toml = HOME + "[upstreams.cloud]\nbase_url = 'http://x'\nmodels = ['llama']"
-    assert not read(file, toml).catalog().at_home_only("llama", CHAT)
+    assert not at_home_only(read(file, toml).catalog().routes("llama"), CHAT)
 
 
 @pytest.mark.parametrize(

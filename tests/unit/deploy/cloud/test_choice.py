@@ -1,34 +1,24 @@
 """What the stand-in chooses, through its HTTP door, on real rows that its heads were not trained on."""
 
 import asyncio
-import csv
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
 
-WORKLOADS = Path(__file__).parents[4] / "data" / "workloads"
-PROMPTS = json.loads((WORKLOADS / "prompts.json").read_text())
+from training import public_rows
+
+PROMPTS = public_rows.prompts()
 MODEL = "stand-in-mini"
 
 Rows = list[tuple[str, str]]
 
 
-def voice_rows() -> Rows:
-    domains = json.loads((WORKLOADS / "clinc150_domains.json").read_text())
-    domain_of = {intent: domain for domain, intents in domains.items() for intent in intents}
-    test = json.loads((WORKLOADS / "clinc150_full.json").read_text())["test"]
-    return [(text, domain_of[intent]) for text, intent in test[::15]]
-
-
-def bank_rows() -> Rows:
-    with (WORKLOADS / "banking77_test.csv").open(newline="", encoding="utf-8") as file:
-        return [(row["text"], row["category"]) for row in csv.DictReader(file)][::10]
-
-
-ROWS = {"voice-domain": voice_rows(), "bank-intent": bank_rows()}
+ROWS: dict[str, Rows] = {
+    "voice-domain": [(row.text, row.domain) for row in public_rows.clinc150("test")[::15]],
+    "bank-intent": [(row.text, row.category) for row in public_rows.banking77("test")[::10]],
+}
 
 
 async def ask(client: AsyncOpenAI, workload: str, form: str, text: str, **options: Any) -> str:

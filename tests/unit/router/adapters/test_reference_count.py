@@ -1,6 +1,5 @@
 """Prompts of real applications have as many tokens as Hugging Face's own code counts in them."""
 
-import csv
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -12,8 +11,8 @@ from transformers import AutoTokenizer
 
 from services.router.adapters.model_folder import ModelFolder
 from services.router.core.sovereign.plan import Plan, parse_chat
+from training import public_rows
 
-WORKLOADS = Path(__file__).parents[4] / "data" / "workloads"
 PROMPTS = 1000
 
 Message = dict[str, Any]
@@ -21,13 +20,11 @@ Document = dict[str, Any]
 
 
 def said_to_the_bank() -> list[str]:
-    with (WORKLOADS / "banking77_test.csv").open(encoding="utf-8", newline="") as file:
-        return [row["text"] for row in csv.DictReader(file)]
+    return [row.text for row in public_rows.banking77("test")]
 
 
 def said_to_the_assistant() -> list[str]:
-    pairs = json.loads((WORKLOADS / "clinc150_full.json").read_text(encoding="utf-8"))["test"]
-    return [text for text, _ in pairs]
+    return [row.text for row in public_rows.clinc150("test")]
 
 
 def as_json(prompts: Document, texts: list[str]) -> Document:
@@ -69,7 +66,7 @@ def user(text: str) -> Message:
 
 def requests() -> Iterator[Document]:
     """Every application's texts by turns, each asked in every way that a workload asks."""
-    prompts = json.loads((WORKLOADS / "prompts.json").read_text(encoding="utf-8"))
+    prompts = public_rows.prompts()
     sides = (("bank-intent", said_to_the_bank()), ("voice-domain", said_to_the_assistant()))
     ways = (as_json, as_text, with_tools, after_a_call, without_a_system)
     for number in range(PROMPTS):

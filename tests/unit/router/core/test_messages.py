@@ -14,7 +14,8 @@ from services.common.errors import DomainError, Reason
 from services.common.words import UsageSource
 from services.router.core import sse, wire
 from services.router.core.catalog import MESSAGES, Route
-from services.router.core.messages import MessagesCodec, MessagesStream, to_chat
+from services.router.core.messages import MessagesCodec, to_chat
+from services.router.core.messages_stream import MessagesStream
 from services.router.core.usage import UNKNOWN, Usage
 
 USER = [{"role": "user", "content": "Hi"}]

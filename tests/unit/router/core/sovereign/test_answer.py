@@ -80,7 +80,9 @@ def what_it_says(answer: ChatCompletion) -> dict[str, Any]:
         "refusal": choice.message.refusal,
         "role": choice.message.role,
         "calls": [
-            (call.id, call.type, call.function.name, call.function.arguments)  # type: ignore[union-attr]
+            (call.id, call.type, call.function.name, call.function.arguments)
+            if call.type == "function"
+            else call
             for call in choice.message.tool_calls or ()
         ],
     }
