@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from homeward.common.v1 import workload_pb2 as homeward_dot_common_dot_v1_dot_workload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'homeward/classifier/v1/classifier.proto\x12\x16homeward.classifier.v1\x1a!homeward/common/v1/workload.proto\"\xb3\x01\n\x0f\x43lassifyRequest\x12\x34\n\x0b\x66ingerprint\x18\x01 \x01(\x0b\x32\x1f.homeward.common.v1.Fingerprint\x12\x15\n\rsystem_prompt\x18\x02 \x01(\t\x12\r\n\x05turns\x18\x03 \x03(\t\x12\x12\n\ntool_names\x18\x04 \x03(\t\x12\x1b\n\x13has_response_schema\x18\x05 \x01(\x08\x12\x13\n\x0binput_chars\x18\x06 \x01(\x04\"\xce\x01\n\x10\x43lassifyResponse\x12\x10\n\x08workload\x18\x01 \x01(\t\x12.\n\x08\x65vidence\x18\x02 \x01(\x0e\x32\x1c.homeward.common.v1.Evidence\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12/\n\ttask_type\x18\x04 \x01(\x0e\x32\x1c.homeward.common.v1.TaskType\x12\x1c\n\x14task_type_confidence\x18\x05 \x01(\x01\x12\x15\n\rtable_version\x18\x06 \x01(\x04\".\n\x15WatchWorkloadsRequest\x12\x15\n\rknown_version\x18\x01 \x01(\x04\"Z\n\x16WatchWorkloadsResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12/\n\tworkloads\x18\x02 \x03(\x0b\x32\x1c.homeward.common.v1.Workload\"\x16\n\x14ListWorkloadsRequest\"Y\n\x15ListWorkloadsResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12/\n\tworkloads\x18\x02 \x03(\x0b\x32\x1c.homeward.common.v1.Workload\"]\n\x17RegisterWorkloadRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12.\n\x08workload\x18\x02 \x01(\x0b\x32\x1c.homeward.common.v1.Workload\"a\n\x18RegisterWorkloadResponse\x12.\n\x08workload\x18\x01 \x01(\x0b\x32\x1c.homeward.common.v1.Workload\x12\x15\n\rtable_version\x18\x02 \x01(\x04\"1\n\x18\x44iscoverWorkloadsRequest\x12\x15\n\rmax_proposals\x18\x01 \x01(\r\"P\n\x19\x44iscoverWorkloadsResponse\x12\x33\n\tproposals\x18\x01 \x03(\x0b\x32 .homeward.classifier.v1.Proposal\"\x93\x01\n\x08Proposal\x12.\n\x08workload\x18\x01 \x01(\x0b\x32\x1c.homeward.common.v1.Workload\x12\x15\n\rrequest_count\x18\x02 \x01(\x04\x12\x18\n\x0bspend_share\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\x0esample_prompts\x18\x04 \x03(\tB\x0e\n\x0c_spend_share2\xc4\x04\n\x11\x43lassifierService\x12]\n\x08\x43lassify\x12\'.homeward.classifier.v1.ClassifyRequest\x1a(.homeward.classifier.v1.ClassifyResponse\x12q\n\x0eWatchWorkloads\x12-.homeward.classifier.v1.WatchWorkloadsRequest\x1a..homeward.classifier.v1.WatchWorkloadsResponse0\x01\x12l\n\rListWorkloads\x12,.homeward.classifier.v1.ListWorkloadsRequest\x1a-.homeward.classifier.v1.ListWorkloadsResponse\x12u\n\x10RegisterWorkload\x12/.homeward.classifier.v1.RegisterWorkloadRequest\x1a\x30.homeward.classifier.v1.RegisterWorkloadResponse\x12x\n\x11\x44iscoverWorkloads\x12\x30.homeward.classifier.v1.DiscoverWorkloadsRequest\x1a\x31.homeward.classifier.v1.DiscoverWorkloadsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'homeward/classifier/v1/classifier.proto\x12\x16homeward.classifier.v1\x1a!homeward/common/v1/workload.proto\"\xf2\x01\n\x0f\x43lassifyRequest\x12\x34\n\x0b\x66ingerprint\x18\x01 \x01(\x0b\x32\x1f.homeward.common.v1.Fingerprint\x12\x15\n\rsystem_prompt\x18\x02 \x01(\t\x12\r\n\x05turns\x18\x03 \x03(\t\x12\x12\n\ntool_names\x18\x04 \x03(\t\x12\x1b\n\x13has_response_schema\x18\x05 \x01(\x08\x12\x13\n\x0binput_chars\x18\x06 \x01(\x04\x12\x12\n\nrequest_id\x18\x07 \x01(\x0c\x12\x10\n\x08key_name\x18\x08 \x01(\t\x12\x17\n\x0fresponse_schema\x18\t \x01(\t\"\xce\x01\n\x10\x43lassifyResponse\x12\x10\n\x08workload\x18\x01 \x01(\t\x12.\n\x08\x65vidence\x18\x02 \x01(\x0e\x32\x1c.homeward.common.v1.Evidence\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12/\n\ttask_type\x18\x04 \x01(\x0e\x32\x1c.homeward.common.v1.TaskType\x12\x1c\n\x14task_type_confidence\x18\x05 \x01(\x01\x12\x15\n\rtable_version\x18\x06 \x01(\x04\".\n\x15WatchWorkloadsRequest\x12\x15\n\rknown_version\x18\x01 \x01(\x04\"Z\n\x16WatchWorkloadsResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12/\n\tworkloads\x18\x02 \x03(\x0b\x32\x1c.homeward.common.v1.Workload\"\x16\n\x14ListWorkloadsRequest\"Y\n\x15ListWorkloadsResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12/\n\tworkloads\x18\x02 \x03(\x0b\x32\x1c.homeward.common.v1.Workload\"\xaf\x01\n\x17RegisterWorkloadRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12.\n\x08workload\x18\x02 \x01(\x0b\x32\x1c.homeward.common.v1.Workload\x12\x39\n\x08\x65xamples\x18\x03 \x03(\x0b\x32\'.homeward.classifier.v1.ClassifyRequest\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\xa4\x01\n\x18RegisterWorkloadResponse\x12.\n\x08workload\x18\x01 \x01(\x0b\x32\x1c.homeward.common.v1.Workload\x12\x15\n\rtable_version\x18\x02 \x01(\x04\x12\x16\n\x0eheld_out_count\x18\x03 \x01(\r\x12\x14\n\x0cright_before\x18\x04 \x01(\r\x12\x13\n\x0bright_after\x18\x05 \x01(\r\"1\n\x18\x44iscoverWorkloadsRequest\x12\x15\n\rmax_proposals\x18\x01 \x01(\r\"P\n\x19\x44iscoverWorkloadsResponse\x12\x33\n\tproposals\x18\x01 \x03(\x0b\x32 .homeward.classifier.v1.Proposal\"\xe1\x01\n\x08Proposal\x12.\n\x08workload\x18\x01 \x01(\x0b\x32\x1c.homeward.common.v1.Workload\x12\x15\n\rrequest_count\x18\x02 \x01(\x04\x12\x18\n\x0bspend_share\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\x0esample_prompts\x18\x04 \x03(\t\x12\x39\n\x08\x65xamples\x18\x05 \x03(\x0b\x32\'.homeward.classifier.v1.ClassifyRequest\x12\x11\n\tkey_names\x18\x06 \x03(\tB\x0e\n\x0c_spend_share\"\x8c\x01\n\x0eObserveRequest\x12\x10\n\x08workload\x18\x01 \x01(\t\x12.\n\x08\x65vidence\x18\x02 \x01(\x0e\x32\x1c.homeward.common.v1.Evidence\x12\x38\n\x07request\x18\x03 \x01(\x0b\x32\'.homeward.classifier.v1.ClassifyRequest\"\x11\n\x0fObserveResponse2\xa0\x05\n\x11\x43lassifierService\x12]\n\x08\x43lassify\x12\'.homeward.classifier.v1.ClassifyRequest\x1a(.homeward.classifier.v1.ClassifyResponse\x12q\n\x0eWatchWorkloads\x12-.homeward.classifier.v1.WatchWorkloadsRequest\x1a..homeward.classifier.v1.WatchWorkloadsResponse0\x01\x12l\n\rListWorkloads\x12,.homeward.classifier.v1.ListWorkloadsRequest\x1a-.homeward.classifier.v1.ListWorkloadsResponse\x12u\n\x10RegisterWorkload\x12/.homeward.classifier.v1.RegisterWorkloadRequest\x1a\x30.homeward.classifier.v1.RegisterWorkloadResponse\x12x\n\x11\x44iscoverWorkloads\x12\x30.homeward.classifier.v1.DiscoverWorkloadsRequest\x1a\x31.homeward.classifier.v1.DiscoverWorkloadsResponse\x12Z\n\x07Observe\x12&.homeward.classifier.v1.ObserveRequest\x1a\'.homeward.classifier.v1.ObserveResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,27 +33,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'homeward.classifier.v1.clas
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CLASSIFYREQUEST']._serialized_start=103
-  _globals['_CLASSIFYREQUEST']._serialized_end=282
-  _globals['_CLASSIFYRESPONSE']._serialized_start=285
-  _globals['_CLASSIFYRESPONSE']._serialized_end=491
-  _globals['_WATCHWORKLOADSREQUEST']._serialized_start=493
-  _globals['_WATCHWORKLOADSREQUEST']._serialized_end=539
-  _globals['_WATCHWORKLOADSRESPONSE']._serialized_start=541
-  _globals['_WATCHWORKLOADSRESPONSE']._serialized_end=631
-  _globals['_LISTWORKLOADSREQUEST']._serialized_start=633
-  _globals['_LISTWORKLOADSREQUEST']._serialized_end=655
-  _globals['_LISTWORKLOADSRESPONSE']._serialized_start=657
-  _globals['_LISTWORKLOADSRESPONSE']._serialized_end=746
-  _globals['_REGISTERWORKLOADREQUEST']._serialized_start=748
-  _globals['_REGISTERWORKLOADREQUEST']._serialized_end=841
-  _globals['_REGISTERWORKLOADRESPONSE']._serialized_start=843
-  _globals['_REGISTERWORKLOADRESPONSE']._serialized_end=940
-  _globals['_DISCOVERWORKLOADSREQUEST']._serialized_start=942
-  _globals['_DISCOVERWORKLOADSREQUEST']._serialized_end=991
-  _globals['_DISCOVERWORKLOADSRESPONSE']._serialized_start=993
-  _globals['_DISCOVERWORKLOADSRESPONSE']._serialized_end=1073
-  _globals['_PROPOSAL']._serialized_start=1076
-  _globals['_PROPOSAL']._serialized_end=1223
-  _globals['_CLASSIFIERSERVICE']._serialized_start=1226
-  _globals['_CLASSIFIERSERVICE']._serialized_end=1806
+  _globals['_CLASSIFYREQUEST']._serialized_end=345
+  _globals['_CLASSIFYRESPONSE']._serialized_start=348
+  _globals['_CLASSIFYRESPONSE']._serialized_end=554
+  _globals['_WATCHWORKLOADSREQUEST']._serialized_start=556
+  _globals['_WATCHWORKLOADSREQUEST']._serialized_end=602
+  _globals['_WATCHWORKLOADSRESPONSE']._serialized_start=604
+  _globals['_WATCHWORKLOADSRESPONSE']._serialized_end=694
+  _globals['_LISTWORKLOADSREQUEST']._serialized_start=696
+  _globals['_LISTWORKLOADSREQUEST']._serialized_end=718
+  _globals['_LISTWORKLOADSRESPONSE']._serialized_start=720
+  _globals['_LISTWORKLOADSRESPONSE']._serialized_end=809
+  _globals['_REGISTERWORKLOADREQUEST']._serialized_start=812
+  _globals['_REGISTERWORKLOADREQUEST']._serialized_end=987
+  _globals['_REGISTERWORKLOADRESPONSE']._serialized_start=990
+  _globals['_REGISTERWORKLOADRESPONSE']._serialized_end=1154
+  _globals['_DISCOVERWORKLOADSREQUEST']._serialized_start=1156
+  _globals['_DISCOVERWORKLOADSREQUEST']._serialized_end=1205
+  _globals['_DISCOVERWORKLOADSRESPONSE']._serialized_start=1207
+  _globals['_DISCOVERWORKLOADSRESPONSE']._serialized_end=1287
+  _globals['_PROPOSAL']._serialized_start=1290
+  _globals['_PROPOSAL']._serialized_end=1515
+  _globals['_OBSERVEREQUEST']._serialized_start=1518
+  _globals['_OBSERVEREQUEST']._serialized_end=1658
+  _globals['_OBSERVERESPONSE']._serialized_start=1660
+  _globals['_OBSERVERESPONSE']._serialized_end=1677
+  _globals['_CLASSIFIERSERVICE']._serialized_start=1680
+  _globals['_CLASSIFIERSERVICE']._serialized_end=2352
 # @@protoc_insertion_point(module_scope)

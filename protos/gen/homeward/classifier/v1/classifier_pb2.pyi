@@ -31,20 +31,33 @@ class ClassifyRequest(_message.Message):
     TOOL_NAMES_FIELD_NUMBER: _builtins.int
     HAS_RESPONSE_SCHEMA_FIELD_NUMBER: _builtins.int
     INPUT_CHARS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KEY_NAME_FIELD_NUMBER: _builtins.int
+    RESPONSE_SCHEMA_FIELD_NUMBER: _builtins.int
     system_prompt: _builtins.str
     """system_prompt is the text of the system and developer messages."""
     has_response_schema: _builtins.bool
     """has_response_schema is true if the answer must follow a JSON schema."""
     input_chars: _builtins.int
     """input_chars counts the characters of all messages before anything was cut."""
+    request_id: _builtins.bytes
+    """request_id is the request's in the book, 16 bytes: it joins what is seen here to what it cost.
+    Empty if there is none.
+    """
+    key_name: _builtins.str
+    """key_name is the name of the API key that the request came with."""
+    response_schema: _builtins.str
+    """response_schema is the JSON schema that the answer must follow, with sorted keys, at most 8,192
+    bytes; empty if there is none.
+    """
     @_builtins.property
     def fingerprint(self) -> _workload_pb2.Fingerprint:
         """fingerprint is that of the request's fixed parts, as the router computed it."""
 
     @_builtins.property
     def turns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """turns are the texts of the other messages, oldest first, the head and tail of each: at most
-        8,192 bytes together.
+        """turns are the texts of the other messages up to and with the user's first, oldest first, the head
+        and tail of each: at most 8,192 bytes together. So a conversation keeps its name.
         """
 
     @_builtins.property
@@ -60,10 +73,13 @@ class ClassifyRequest(_message.Message):
         tool_names: _abc.Iterable[_builtins.str] | None = ...,
         has_response_schema: _builtins.bool = ...,
         input_chars: _builtins.int = ...,
+        request_id: _builtins.bytes = ...,
+        key_name: _builtins.str = ...,
+        response_schema: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "has_response_schema", b"has_response_schema", "input_chars", b"input_chars", "system_prompt", b"system_prompt", "tool_names", b"tool_names", "turns", b"turns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "has_response_schema", b"has_response_schema", "input_chars", b"input_chars", "key_name", b"key_name", "request_id", b"request_id", "response_schema", b"response_schema", "system_prompt", b"system_prompt", "tool_names", b"tool_names", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,21 +232,31 @@ class RegisterWorkloadRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     WORKLOAD_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     """request_id makes the call idempotent: a UUID as 16 bytes. Required."""
+    validate_only: _builtins.bool
+    """validate_only checks everything and registers nothing."""
     @_builtins.property
     def workload(self) -> _workload_pb2.Workload:
-        """workload is what to register; its version is set by the service."""
+        """workload is what to register; its version is set by the service, and its examples are ignored."""
+
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifyRequest]:
+        """examples are requests that belong to it: 0, or 5 to 50. Their fixed parts become its fingerprints."""
 
     def __init__(
         self,
         *,
         request_id: _builtins.bytes = ...,
         workload: _workload_pb2.Workload | None = ...,
+        examples: _abc.Iterable[Global___ClassifyRequest] | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examples", b"examples", "request_id", b"request_id", "validate_only", b"validate_only", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,8 +270,17 @@ class RegisterWorkloadResponse(_message.Message):
 
     WORKLOAD_FIELD_NUMBER: _builtins.int
     TABLE_VERSION_FIELD_NUMBER: _builtins.int
+    HELD_OUT_COUNT_FIELD_NUMBER: _builtins.int
+    RIGHT_BEFORE_FIELD_NUMBER: _builtins.int
+    RIGHT_AFTER_FIELD_NUMBER: _builtins.int
     table_version: _builtins.int
-    """table_version is the first version of the table that has it."""
+    """table_version is the first version of the table that has it; the current one with validate_only."""
+    held_out_count: _builtins.int
+    """held_out_count counts the held-out examples of all workloads that the new table was tried on."""
+    right_before: _builtins.int
+    """right_before counts those that the table named rightly before; the new workload's are not in it."""
+    right_after: _builtins.int
+    """right_after counts those that the new table names rightly, the new workload's included."""
     @_builtins.property
     def workload(self) -> _workload_pb2.Workload:
         """workload is as registered."""
@@ -255,10 +290,13 @@ class RegisterWorkloadResponse(_message.Message):
         *,
         workload: _workload_pb2.Workload | None = ...,
         table_version: _builtins.int = ...,
+        held_out_count: _builtins.int = ...,
+        right_before: _builtins.int = ...,
+        right_after: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["table_version", b"table_version", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_out_count", b"held_out_count", "right_after", b"right_after", "right_before", b"right_before", "table_version", b"table_version", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -320,6 +358,8 @@ class Proposal(_message.Message):
     REQUEST_COUNT_FIELD_NUMBER: _builtins.int
     SPEND_SHARE_FIELD_NUMBER: _builtins.int
     SAMPLE_PROMPTS_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    KEY_NAMES_FIELD_NUMBER: _builtins.int
     request_count: _builtins.int
     """request_count is how many requests it stands for."""
     spend_share: _builtins.float
@@ -332,6 +372,14 @@ class Proposal(_message.Message):
     def sample_prompts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """sample_prompts are some of its prompts, where the data class allows texts to be kept."""
 
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifyRequest]:
+        """examples are the requests that one would register with it."""
+
+    @_builtins.property
+    def key_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """key_names are the API keys that sent it, the most frequent first."""
+
     def __init__(
         self,
         *,
@@ -339,13 +387,64 @@ class Proposal(_message.Message):
         request_count: _builtins.int = ...,
         spend_share: _builtins.float | None = ...,
         sample_prompts: _abc.Iterable[_builtins.str] | None = ...,
+        examples: _abc.Iterable[Global___ClassifyRequest] | None = ...,
+        key_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_spend_share", b"_spend_share", "spend_share", b"spend_share", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_spend_share", b"_spend_share", "request_count", b"request_count", "sample_prompts", b"sample_prompts", "spend_share", b"spend_share", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_spend_share", b"_spend_share", "examples", b"examples", "key_names", b"key_names", "request_count", b"request_count", "sample_prompts", b"sample_prompts", "spend_share", b"spend_share", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__spend_share: _TypeAlias = _typing.Literal["spend_share"]  # noqa: Y015
     _WhichOneofArgType__spend_share: _TypeAlias = _typing.Literal["_spend_share", b"_spend_share"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__spend_share) -> _WhichOneofReturnType__spend_share | None: ...
 
 Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
+
+@_typing.final
+class ObserveRequest(_message.Message):
+    """ObserveRequest is a request whose workload is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    workload: _builtins.str
+    """workload is its registered name."""
+    evidence: _workload_pb2.Evidence.ValueType
+    """evidence is what named it."""
+    @_builtins.property
+    def request(self) -> Global___ClassifyRequest:
+        """request is what the classifier sees of it."""
+
+    def __init__(
+        self,
+        *,
+        workload: _builtins.str = ...,
+        evidence: _workload_pb2.Evidence.ValueType = ...,
+        request: Global___ClassifyRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "request", b"request", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObserveRequest: _TypeAlias = ObserveRequest  # noqa: Y015
+
+@_typing.final
+class ObserveResponse(_message.Message):
+    """ObserveResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObserveResponse: _TypeAlias = ObserveResponse  # noqa: Y015

@@ -60,6 +60,11 @@ class ClassifierServiceStub:
                 request_serializer=homeward_dot_classifier_dot_v1_dot_classifier__pb2.DiscoverWorkloadsRequest.SerializeToString,
                 response_deserializer=homeward_dot_classifier_dot_v1_dot_classifier__pb2.DiscoverWorkloadsResponse.FromString,
                 _registered_method=True)
+        self.Observe = channel.unary_unary(
+                '/homeward.classifier.v1.ClassifierService/Observe',
+                request_serializer=homeward_dot_classifier_dot_v1_dot_classifier__pb2.ObserveRequest.SerializeToString,
+                response_deserializer=homeward_dot_classifier_dot_v1_dot_classifier__pb2.ObserveResponse.FromString,
+                _registered_method=True)
 
 
 class ClassifierServiceServicer:
@@ -103,6 +108,14 @@ class ClassifierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Observe(self, request, context):
+        """Observe takes in a sample of requests that were named without the classifier, so that it can tell
+        whether a workload's traffic still looks like its examples. Nothing waits for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClassifierServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -130,6 +143,11 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
                     servicer.DiscoverWorkloads,
                     request_deserializer=homeward_dot_classifier_dot_v1_dot_classifier__pb2.DiscoverWorkloadsRequest.FromString,
                     response_serializer=homeward_dot_classifier_dot_v1_dot_classifier__pb2.DiscoverWorkloadsResponse.SerializeToString,
+            ),
+            'Observe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Observe,
+                    request_deserializer=homeward_dot_classifier_dot_v1_dot_classifier__pb2.ObserveRequest.FromString,
+                    response_serializer=homeward_dot_classifier_dot_v1_dot_classifier__pb2.ObserveResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -268,6 +286,33 @@ class ClassifierService:
             '/homeward.classifier.v1.ClassifierService/DiscoverWorkloads',
             homeward_dot_classifier_dot_v1_dot_classifier__pb2.DiscoverWorkloadsRequest.SerializeToString,
             homeward_dot_classifier_dot_v1_dot_classifier__pb2.DiscoverWorkloadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Observe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeward.classifier.v1.ClassifierService/Observe',
+            homeward_dot_classifier_dot_v1_dot_classifier__pb2.ObserveRequest.SerializeToString,
+            homeward_dot_classifier_dot_v1_dot_classifier__pb2.ObserveResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,10 @@ class ClassifierServiceStub:
     """
     DiscoverWorkloads: _grpc.UnaryUnaryMultiCallable[_classifier_pb2.DiscoverWorkloadsRequest, _classifier_pb2.DiscoverWorkloadsResponse]
     """DiscoverWorkloads proposes workloads for unnamed traffic."""
+    Observe: _grpc.UnaryUnaryMultiCallable[_classifier_pb2.ObserveRequest, _classifier_pb2.ObserveResponse]
+    """Observe takes in a sample of requests that were named without the classifier, so that it can tell
+    whether a workload's traffic still looks like its examples. Nothing waits for it.
+    """
 
 @_typing.type_check_only
 class ClassifierServiceAsyncStub(ClassifierServiceStub):
@@ -67,6 +71,10 @@ class ClassifierServiceAsyncStub(ClassifierServiceStub):
     """
     DiscoverWorkloads: _aio.UnaryUnaryMultiCallable[_classifier_pb2.DiscoverWorkloadsRequest, _classifier_pb2.DiscoverWorkloadsResponse]  # type: ignore[assignment]
     """DiscoverWorkloads proposes workloads for unnamed traffic."""
+    Observe: _aio.UnaryUnaryMultiCallable[_classifier_pb2.ObserveRequest, _classifier_pb2.ObserveResponse]  # type: ignore[assignment]
+    """Observe takes in a sample of requests that were named without the classifier, so that it can tell
+    whether a workload's traffic still looks like its examples. Nothing waits for it.
+    """
 
 class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
     """ClassifierService names the workload and task type of requests, and abstains when unsure."""
@@ -114,5 +122,15 @@ class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_classifier_pb2.DiscoverWorkloadsResponse, _abc.Awaitable[_classifier_pb2.DiscoverWorkloadsResponse]]:
         """DiscoverWorkloads proposes workloads for unnamed traffic."""
+
+    @_abc_1.abstractmethod
+    def Observe(
+        self,
+        request: _classifier_pb2.ObserveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_classifier_pb2.ObserveResponse, _abc.Awaitable[_classifier_pb2.ObserveResponse]]:
+        """Observe takes in a sample of requests that were named without the classifier, so that it can tell
+        whether a workload's traffic still looks like its examples. Nothing waits for it.
+        """
 
 def add_ClassifierServiceServicer_to_server(servicer: ClassifierServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -160,6 +160,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_BUDGET_EXHAUSTED: the budget's cap is reached.
     Example: {"budget": "crm-monthly", "cap_nanos": "1000000000000"}
     """
+    ERROR_REASON_WORKLOAD_AMBIGUOUS: _ErrorReason.ValueType  # 85
+    """ERROR_REASON_WORKLOAD_AMBIGUOUS: another workload has the same fixed parts.
+    Example: {"workload": "ticket-triage", "other": "ticket-routing", "part": "system prompt"}
+    """
+    ERROR_REASON_WORKLOAD_WORSENS: _ErrorReason.ValueType  # 86
+    """ERROR_REASON_WORKLOAD_WORSENS: with it, held-out examples of registered workloads would get a wrong name.
+    Example: {"workload": "ticket-triage", "worsened": "ticket-routing", "right_before": "9", "right_after": "6"}
+    """
+    ERROR_REASON_WORKLOAD_IN_SETTINGS: _ErrorReason.ValueType  # 87
+    """ERROR_REASON_WORKLOAD_IN_SETTINGS: the settings register that name, so only they can change it.
+    Example: {"workload": "ticket-triage"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo in every error of a Homeward service. Its
@@ -304,5 +316,17 @@ Example: {"expected_version": "7", "current_version": "8"}
 ERROR_REASON_BUDGET_EXHAUSTED: ErrorReason.ValueType  # 84
 """ERROR_REASON_BUDGET_EXHAUSTED: the budget's cap is reached.
 Example: {"budget": "crm-monthly", "cap_nanos": "1000000000000"}
+"""
+ERROR_REASON_WORKLOAD_AMBIGUOUS: ErrorReason.ValueType  # 85
+"""ERROR_REASON_WORKLOAD_AMBIGUOUS: another workload has the same fixed parts.
+Example: {"workload": "ticket-triage", "other": "ticket-routing", "part": "system prompt"}
+"""
+ERROR_REASON_WORKLOAD_WORSENS: ErrorReason.ValueType  # 86
+"""ERROR_REASON_WORKLOAD_WORSENS: with it, held-out examples of registered workloads would get a wrong name.
+Example: {"workload": "ticket-triage", "worsened": "ticket-routing", "right_before": "9", "right_after": "6"}
+"""
+ERROR_REASON_WORKLOAD_IN_SETTINGS: ErrorReason.ValueType  # 87
+"""ERROR_REASON_WORKLOAD_IN_SETTINGS: the settings register that name, so only they can change it.
+Example: {"workload": "ticket-triage"}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -24,21 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!homeward/common/v1/workload.proto\x12\x12homeward.common.v1\"\xa0\x02\n\x08Workload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12/\n\ttask_type\x18\x03 \x01(\x0e\x32\x1c.homeward.common.v1.TaskType\x12\x12\n\ndata_class\x18\x04 \x01(\t\x12\x43\n\x13quality_sensitivity\x18\x05 \x01(\x0e\x32&.homeward.common.v1.QualitySensitivity\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\x04\x12\x35\n\x0c\x66ingerprints\x18\x08 \x03(\x0b\x32\x1f.homeward.common.v1.Fingerprint\x12\x10\n\x08\x65xamples\x18\t \x03(\t\".\n\x0b\x46ingerprint\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0f\n\x07simhash\x18\x02 \x01(\x06*\xa8\x02\n\x08TaskType\x12\x19\n\x15TASK_TYPE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TASK_TYPE_SUMMARIZATION\x10\x01\x12\x18\n\x14TASK_TYPE_EXTRACTION\x10\x02\x12\x1c\n\x18TASK_TYPE_CLASSIFICATION\x10\x03\x12\x18\n\x14TASK_TYPE_GENERATION\x10\x04\x12\x19\n\x15TASK_TYPE_TRANSLATION\x10\x05\x12\x18\n\x14TASK_TYPE_CONTEXT_QA\x10\x06\x12\x12\n\x0eTASK_TYPE_CODE\x10\x07\x12\x17\n\x13TASK_TYPE_REASONING\x10\x08\x12\x18\n\x14TASK_TYPE_OPEN_ENDED\x10\t\x12\x16\n\x12TASK_TYPE_TOOL_USE\x10\n*\x9c\x01\n\x08\x45vidence\x12\x18\n\x14\x45VIDENCE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45VIDENCE_DECLARED\x10\x01\x12\x18\n\x14\x45VIDENCE_FINGERPRINT\x10\x02\x12\x15\n\x11\x45VIDENCE_EXAMPLES\x10\x03\x12\x16\n\x12\x45VIDENCE_TASK_TYPE\x10\x04\x12\x16\n\x12\x45VIDENCE_ABSTAINED\x10\x05*\x94\x01\n\x12QualitySensitivity\x12#\n\x1fQUALITY_SENSITIVITY_UNSPECIFIED\x10\x00\x12\x1b\n\x17QUALITY_SENSITIVITY_LOW\x10\x01\x12\x1e\n\x1aQUALITY_SENSITIVITY_MEDIUM\x10\x02\x12\x1c\n\x18QUALITY_SENSITIVITY_HIGH\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!homeward/common/v1/workload.proto\x12\x12homeward.common.v1\"\xa0\x02\n\x08Workload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12/\n\ttask_type\x18\x03 \x01(\x0e\x32\x1c.homeward.common.v1.TaskType\x12\x12\n\ndata_class\x18\x04 \x01(\t\x12\x43\n\x13quality_sensitivity\x18\x05 \x01(\x0e\x32&.homeward.common.v1.QualitySensitivity\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\x04\x12\x35\n\x0c\x66ingerprints\x18\x08 \x03(\x0b\x32\x1f.homeward.common.v1.Fingerprint\x12\x10\n\x08\x65xamples\x18\t \x03(\t\"\xae\x01\n\x0b\x46ingerprint\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0f\n\x07simhash\x18\x02 \x01(\x06\x12\x15\n\rmasked_digest\x18\x03 \x01(\x0c\x12\x0e\n\x06sketch\x18\x04 \x03(\x07\x12\x12\n\ntool_names\x18\x05 \x03(\t\x12\x15\n\rschema_digest\x18\x06 \x01(\x0c\x12\x15\n\rtemplate_head\x18\x07 \x01(\t\x12\x15\n\rtemplate_tail\x18\x08 \x01(\t*\xa8\x02\n\x08TaskType\x12\x19\n\x15TASK_TYPE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TASK_TYPE_SUMMARIZATION\x10\x01\x12\x18\n\x14TASK_TYPE_EXTRACTION\x10\x02\x12\x1c\n\x18TASK_TYPE_CLASSIFICATION\x10\x03\x12\x18\n\x14TASK_TYPE_GENERATION\x10\x04\x12\x19\n\x15TASK_TYPE_TRANSLATION\x10\x05\x12\x18\n\x14TASK_TYPE_CONTEXT_QA\x10\x06\x12\x12\n\x0eTASK_TYPE_CODE\x10\x07\x12\x17\n\x13TASK_TYPE_REASONING\x10\x08\x12\x18\n\x14TASK_TYPE_OPEN_ENDED\x10\t\x12\x16\n\x12TASK_TYPE_TOOL_USE\x10\n*\x9c\x01\n\x08\x45vidence\x12\x18\n\x14\x45VIDENCE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45VIDENCE_DECLARED\x10\x01\x12\x18\n\x14\x45VIDENCE_FINGERPRINT\x10\x02\x12\x15\n\x11\x45VIDENCE_EXAMPLES\x10\x03\x12\x16\n\x12\x45VIDENCE_TASK_TYPE\x10\x04\x12\x16\n\x12\x45VIDENCE_ABSTAINED\x10\x05*\x94\x01\n\x12QualitySensitivity\x12#\n\x1fQUALITY_SENSITIVITY_UNSPECIFIED\x10\x00\x12\x1b\n\x17QUALITY_SENSITIVITY_LOW\x10\x01\x12\x1e\n\x1aQUALITY_SENSITIVITY_MEDIUM\x10\x02\x12\x1c\n\x18QUALITY_SENSITIVITY_HIGH\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'homeward.common.v1.workload_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TASKTYPE']._serialized_start=397
-  _globals['_TASKTYPE']._serialized_end=693
-  _globals['_EVIDENCE']._serialized_start=696
-  _globals['_EVIDENCE']._serialized_end=852
-  _globals['_QUALITYSENSITIVITY']._serialized_start=855
-  _globals['_QUALITYSENSITIVITY']._serialized_end=1003
+  _globals['_TASKTYPE']._serialized_start=526
+  _globals['_TASKTYPE']._serialized_end=822
+  _globals['_EVIDENCE']._serialized_start=825
+  _globals['_EVIDENCE']._serialized_end=981
+  _globals['_QUALITYSENSITIVITY']._serialized_start=984
+  _globals['_QUALITYSENSITIVITY']._serialized_end=1132
   _globals['_WORKLOAD']._serialized_start=58
   _globals['_WORKLOAD']._serialized_end=346
-  _globals['_FINGERPRINT']._serialized_start=348
-  _globals['_FINGERPRINT']._serialized_end=394
+  _globals['_FINGERPRINT']._serialized_start=349
+  _globals['_FINGERPRINT']._serialized_end=523
 # @@protoc_insertion_point(module_scope)

@@ -207,19 +207,53 @@ class Fingerprint(_message.Message):
 
     DIGEST_FIELD_NUMBER: _builtins.int
     SIMHASH_FIELD_NUMBER: _builtins.int
+    MASKED_DIGEST_FIELD_NUMBER: _builtins.int
+    SKETCH_FIELD_NUMBER: _builtins.int
+    TOOL_NAMES_FIELD_NUMBER: _builtins.int
+    SCHEMA_DIGEST_FIELD_NUMBER: _builtins.int
+    TEMPLATE_HEAD_FIELD_NUMBER: _builtins.int
+    TEMPLATE_TAIL_FIELD_NUMBER: _builtins.int
     digest: _builtins.bytes
-    """digest is the exact fingerprint: 16 bytes of SHA-256 over the normalised fixed parts."""
+    """digest is the exact fingerprint: 16 bytes of SHA-256 over the system prompt with its white space
+    folded. Empty if the fixed parts have no system prompt.
+    """
     simhash: _builtins.int
     """simhash is a 64-bit similarity hash of the same parts, for near-duplicates; 0 if not computed."""
+    masked_digest: _builtins.bytes
+    """masked_digest is 16 bytes of SHA-256 over the system prompt without what changes from release to
+    release or from tenant to tenant: numbers, dates, versions, identifiers, names.
+    """
+    schema_digest: _builtins.bytes
+    """schema_digest is 16 bytes of SHA-256 over the answer's schema; empty if there is none."""
+    template_head: _builtins.str
+    """template_head is how the user's first message begins, in normalised words: the part of a template
+    before its first slot. Empty if the fixed parts have no template.
+    """
+    template_tail: _builtins.str
+    """template_tail is how it ends."""
+    @_builtins.property
+    def sketch(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """sketch is a MinHash of the masked system prompt's words, for prompts that were edited."""
+
+    @_builtins.property
+    def tool_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """tool_names are the names of the tools, sorted; they count where system prompts do not differ."""
+
     def __init__(
         self,
         *,
         digest: _builtins.bytes = ...,
         simhash: _builtins.int = ...,
+        masked_digest: _builtins.bytes = ...,
+        sketch: _abc.Iterable[_builtins.int] | None = ...,
+        tool_names: _abc.Iterable[_builtins.str] | None = ...,
+        schema_digest: _builtins.bytes = ...,
+        template_head: _builtins.str = ...,
+        template_tail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "simhash", b"simhash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "masked_digest", b"masked_digest", "schema_digest", b"schema_digest", "simhash", b"simhash", "sketch", b"sketch", "template_head", b"template_head", "template_tail", b"template_tail", "tool_names", b"tool_names"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
