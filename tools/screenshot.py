@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -108,12 +109,36 @@ def _row(page: Page, service: str, name: str) -> Locator:
     return page.get_by_role("dialog").get_by_text(label).first
 
 
-def latest(here: Mapping[str, str], condition: str) -> str:
-    """The trace of the tour's latest leg that fulfils a condition; `here` is endpoints.json."""
-    query = (
+def latest(here: Mapping[str, str], condition: str, rows: Rows) -> str:
+    """The trace of the tour's latest leg that fulfils a condition, once ClickHouse has all its rows.
+
+    The page reads a trace once; each service sends its spans in its own time.
+
+    Args:
+        here: endpoints.json.
+        condition: SQL on homeward.legs.
+        rows: the spans that it must have.
+
+    Raises:
+        TimeoutError: some never came; the message names them.
+    """
+    trace_id = _ask(
+        here,
         f"SELECT trace_id FROM homeward.legs WHERE {condition} AND trace_id IN"
-        " (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour') ORDER BY start_time DESC LIMIT 1"
+        " (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour') ORDER BY start_time DESC LIMIT 1",
     )
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while True:
+        found = _ask(here, f"SELECT ServiceName, SpanName FROM otel.otel_traces WHERE TraceId = '{trace_id}'")
+        missing = set(rows) - {tuple(line.split("\t")) for line in found.splitlines()}
+        if not missing:
+            return trace_id
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"trace {trace_id} never got {sorted(missing)}; it has:\n{found}")
+        time.sleep(0.1)
+
+
+def _ask(here: Mapping[str, str], query: str) -> str:
     headers = {"X-ClickHouse-User": here["clickhouse_user"], "X-ClickHouse-Key": here["clickhouse_password"]}
     request = urllib.request.Request(here["clickhouse_url"], data=query.encode(), headers=headers)
     with urllib.request.urlopen(request) as response:
@@ -134,7 +159,7 @@ def main() -> int:
     problems: list[str] = []
     for name, condition, rows in TRACES:
         picture = PICTURES / name
-        problems += open_trace(f"{here['traces_url']}#{latest(here, condition)}", picture, rows)
+        problems += open_trace(f"{here['traces_url']}#{latest(here, condition, rows)}", picture, rows)
         print(f"wrote {picture}")
     print("\n".join(problems))
     return bool(problems)

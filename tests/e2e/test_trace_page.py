@@ -19,6 +19,6 @@ pytestmark = [
 def test_a_trace_opens_with_all_its_services(run: Run, tmp_path: Path, condition: str, rows: Rows) -> None:
     here = run.endpoints()
     picture = tmp_path / "trace.png"
-    problems = open_trace(f"{here['traces_url']}#{latest(here, condition)}", picture, rows)
+    problems = open_trace(f"{here['traces_url']}#{latest(here, condition, rows)}", picture, rows)
     assert problems == []
     assert picture.stat().st_size > 20_000
