@@ -1,0 +1,1 @@
+"""Trains the general classifier: the data, the recipe, the artefacts."""
