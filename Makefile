@@ -78,6 +78,14 @@ bench-hotpath: setup ## The router beside a direct call and LiteLLM, on the same
 bench-sovereign: setup ## First token and pace of the model at home, straight from Triton and through the router.
 	@$(BIN)/python -m bench.sovereign
 
+.PHONY: bench-classifier
+bench-classifier: setup ## Time and memory of naming a request by meaning, in process and over gRPC.
+	@$(BIN)/python -m bench.classifier
+
+.PHONY: eval-classifier
+eval-classifier: setup ## Measure models/classifier on test_dev and the few-shot benchmark; refresh its card and pictures.
+	@$(BIN)/python -m playbook.evaluation
+
 .PHONY: soak-sovereign
 soak-sovereign: setup ## 20,000 requests to the model at home, with cancels, kills and reloads.
 	@$(BIN)/python -m bench.soak_sovereign
@@ -85,6 +93,11 @@ soak-sovereign: setup ## 20,000 requests to the model at home, with cancels, kil
 .PHONY: train-stand-in
 train-stand-in: setup ## Train the heads of the stand-in cloud anew (5 minutes on one core).
 	@$(UV) run --no-sync --with-requirements training/stand_in/requirements.txt python -m training.stand_in
+
+.PHONY: train-classifier
+train-classifier: $(TRAIN)/.stamp ## Train models/classifier anew (set HOMEWARD_TRAINING_MIRROR for the named rows).
+	@$(TRAIN)/bin/python -m training.classifier
+	@$(BIN)/python -m training.classifier.background
 
 .PHONY: train-demo-model
 train-demo-model: $(TRAIN)/.stamp ## Train the small Llama of models/small-llama anew (an hour on two cores).
@@ -112,9 +125,9 @@ $(UV): tools/uv.txt
 	@echo "Setting up: Python packages, as locked" && $(UV) sync -q --frozen --python python3 && touch $@
 
 # By pip, which takes a CPU build of torch where there is one beside PyPI's.
-$(TRAIN)/.stamp: training/small_llama/requirements.txt
+$(TRAIN)/.stamp: training/small_llama/requirements.txt training/classifier/requirements.txt
 	@echo "Setting up: torch and what exports a model" && python3 -m venv --clear $(TRAIN) \
-	  && $(TRAIN)/bin/pip install -q --disable-pip-version-check -r $< && touch $@
+	  && $(TRAIN)/bin/pip install -q --disable-pip-version-check $(addprefix -r ,$^) && touch $@
 
 # An environment of its own: model.py runs on numpy 1, and nothing of it may reach the router.
 $(TRITON)/.stamp: $(UV) deploy/triton/cpu/requirements.txt

@@ -29,6 +29,7 @@ ledger = "127.0.0.1:{ledger}"
 state_dir = "{folder}/router"
 [classifier]
 grpc = "127.0.0.1:{classifier}"
+state_dir = "{folder}/classifier"
 [shadow]
 grpc = "127.0.0.1:{shadow}"
 [ledger]

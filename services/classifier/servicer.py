@@ -2,88 +2,110 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 from grpc import aio
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
-from homeward.common.v1 import workload_pb2
 from opentelemetry import trace
 
-from services.classifier.core.registry import Registry, Workload
-from services.common.board import Board
-from services.common.errors import not_available
+from services.classifier import translate
+from services.classifier.namer import Namer
+from services.classifier.registrar import Registrar
+from services.classifier.scout import Scout
+from services.common.errors import invalid_request
 from services.common.telemetry import attributes as names
 from services.common.words import label
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
-_INSTEAD = "register workloads in homeward.toml"
+MAX_PROPOSALS = 100
+"""Of one call, as the contract says."""
+DEFAULT_PROPOSALS = 20
 
 
 class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
-    """Serves the registry."""
+    """Names requests, and serves and changes the table of workloads."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._board = Board(registry, registry.version)
+    def __init__(self, registrar: Registrar, namer: Namer, scout: Scout) -> None:
+        self._registrar = registrar
+        self._board = registrar.board
+        self._namer = namer
+        self._scout = scout
 
     async def Classify(
         self, request: classifier_pb2.ClassifyRequest, context: Context
     ) -> classifier_pb2.ClassifyResponse:
         """Names one request."""
-        registry = self._board.value
-        answer = registry.classify(request.fingerprint.digest)
-        span = trace.get_current_span()
-        span.set_attribute(names.WORKLOAD, answer.workload)
-        span.set_attribute(names.EVIDENCE, label(answer.evidence))
-        span.set_attribute(names.CONFIDENCE, answer.confidence)
-        return classifier_pb2.ClassifyResponse(
-            workload=answer.workload,
-            evidence=workload_pb2.Evidence.ValueType(answer.evidence),
-            confidence=answer.confidence,
-            task_type=workload_pb2.TaskType.ValueType(answer.task_type),
-            table_version=registry.version,
+        answer, version = await self._namer.classify(
+            translate.seen(request), request.request_id, request.key_name, context.time_remaining()
         )
+        trace.get_current_span().set_attributes(
+            {
+                names.WORKLOAD: answer.workload,
+                names.EVIDENCE: label(answer.evidence),
+                names.CONFIDENCE: answer.confidence,
+            }
+        )
+        return translate.response(answer, version)
+
+    async def Observe(
+        self, request: classifier_pb2.ObserveRequest, context: Context
+    ) -> classifier_pb2.ObserveResponse:
+        """Takes in a request whose workload is known."""
+        await self._namer.observe(
+            translate.seen(request.request),
+            request.request.request_id,
+            request.workload,
+            translate.evidence(request.evidence),
+        )
+        return classifier_pb2.ObserveResponse()
 
     async def WatchWorkloads(
         self, request: classifier_pb2.WatchWorkloadsRequest, context: Context
     ) -> AsyncIterator[classifier_pb2.WatchWorkloadsResponse]:
         """Sends the table now and after each change."""
-        async for registry in self._board.watch(request.known_version):
+        async for known in self._board.watch(request.known_version):
             yield classifier_pb2.WatchWorkloadsResponse(
-                version=registry.version, workloads=map(_workload, registry.workloads)
+                version=known.registry.version, workloads=map(translate.workload, known.registry.workloads)
             )
 
     async def ListWorkloads(
         self, request: classifier_pb2.ListWorkloadsRequest, context: Context
     ) -> classifier_pb2.ListWorkloadsResponse:
         """Tells the registered workloads."""
-        registry = self._board.value
+        registry = self._board.value.registry
         return classifier_pb2.ListWorkloadsResponse(
-            version=registry.version, workloads=map(_workload, registry.workloads)
+            version=registry.version, workloads=map(translate.workload, registry.workloads)
         )
 
     async def RegisterWorkload(
         self, request: classifier_pb2.RegisterWorkloadRequest, context: Context
     ) -> classifier_pb2.RegisterWorkloadResponse:
-        """Not yet: workloads come from the settings."""
-        raise not_available("RegisterWorkload", _INSTEAD)
+        """Adds a workload or a new version of one."""
+        done = await self._registrar.register(
+            request.request_id,
+            translate.submission(request.workload, request.examples),
+            time.time_ns() // 1000,
+            validate_only=request.validate_only,
+        )
+        return classifier_pb2.RegisterWorkloadResponse(
+            workload=translate.workload(done.workload),
+            table_version=done.table_version,
+            held_out_count=done.held_out_count,
+            right_before=done.right_before,
+            right_after=done.right_after,
+        )
 
     async def DiscoverWorkloads(
         self, request: classifier_pb2.DiscoverWorkloadsRequest, context: Context
     ) -> classifier_pb2.DiscoverWorkloadsResponse:
-        """Not yet."""
-        raise not_available("DiscoverWorkloads", _INSTEAD)
-
-
-def _workload(workload: Workload) -> workload_pb2.Workload:
-    return workload_pb2.Workload(
-        name=workload.name,
-        owner=workload.owner,
-        task_type=workload_pb2.TaskType.ValueType(workload.task_type),
-        data_class=workload.data_class,
-        quality_sensitivity=workload_pb2.QualitySensitivity.ValueType(workload.quality_sensitivity),
-        description=workload.description,
-        version=1,
-        fingerprints=[workload_pb2.Fingerprint(digest=digest) for digest in workload.fingerprints],
-    )
+        """Proposes workloads for unnamed traffic."""
+        if request.max_proposals > MAX_PROPOSALS:
+            raise invalid_request("max_proposals", f"at most {MAX_PROPOSALS}", request.max_proposals)
+        found = await asyncio.to_thread(
+            self._scout.discover, self._board.value, request.max_proposals or DEFAULT_PROPOSALS
+        )
+        return classifier_pb2.DiscoverWorkloadsResponse(proposals=map(translate.proposal, found))

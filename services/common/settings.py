@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 ENVIRONMENT_PREFIX = "HOMEWARD_"
 DEFAULT_FILE = Path("homeward.toml")
@@ -60,6 +60,14 @@ TaskTypeName = Literal[
 ]
 TargetName = Literal["cloud", "sovereign"]
 
+MIN_EXAMPLES = 5
+"""Examples of a workload, if it has any: of fewer, none can be held out to see what the others are worth."""
+MAX_EXAMPLES = 50
+"""Examples of a workload: each registration trains on those of all workloads."""
+
+Prompt = Annotated[str, StringConstraints(pattern=r"\S")]
+"""A text that says something."""
+
 T = TypeVar("T", bound="Section")
 
 
@@ -88,9 +96,22 @@ class Workload(Section):
     """How much a worse answer would cost."""
     description: str = ""
     """What it does, in a sentence."""
-    system_prompts: list[str] = Field(default=[], max_length=64)
+    system_prompts: list[Prompt] = Field(default=[], max_length=64)
     """System prompts that belong to it: requests that have one of them are of this workload. White
     space does not matter."""
+    examples: list[Prompt] = Field(default=[], max_length=MAX_EXAMPLES)
+    """Prompts that belong to it, the user's message of each: none, or 5 to 50. Requests that resemble them
+    are of this workload."""
+
+    @field_validator("examples")
+    @classmethod
+    def _enough(cls, examples: list[str]) -> list[str]:
+        different = len(set(examples))
+        if examples and different < MIN_EXAMPLES:
+            raise ValueError(
+                f"expected none, or {MIN_EXAMPLES} to {MAX_EXAMPLES} different prompts, got {different}"
+            )
+        return examples
 
 
 class DataClass(Section):

@@ -26,6 +26,7 @@ from services.router.core.limits import Gate, Limiter
 from services.router.dispatch import Dispatcher
 from services.router.http.door import Door
 from services.router.http.server import HttpServer
+from services.router.namer import Namer
 from services.router.servicer import RouterServicer
 
 log = logging.getLogger("services.router")
@@ -56,13 +57,24 @@ async def main() -> None:
     except sqlite3.OperationalError as error:
         raise SettingsError(f"router.state_dir: {folder}: {error}") from None
     policy = PolicyAdapter(settings.ledger, folder / "policy.binpb")
-    classifier = ClassifierAdapter(settings.classifier, settings.naming_budget_ms / 1000)
+    classifier = ClassifierAdapter(
+        settings.classifier,
+        settings.naming_budget_ms / 1000,
+        folder / "workloads.binpb",
+        settings.observe_in_flight,
+    )
+    namer = Namer(
+        classifier,
+        config.classes(),
+        conversations=settings.conversations,
+        observe_share=settings.observe_share,
+    )
     in_the_cloud = CloudAdapter(config.timeouts, config.credentials(os.environ))
     upstreams = Upstreams(http=in_the_cloud, triton=at_home)
     keys = KeyRing(config.api_keys())
     limiter = Limiter(1 / settings.processes)
     gate = Gate(limits.concurrent_requests)
-    dispatcher = Dispatcher(config.catalog(), limiter, policy, classifier, upstreams, legs)
+    dispatcher = Dispatcher(config.catalog(), limiter, policy, namer, upstreams, legs)
     door = Door(dispatcher, keys, limiter, gate, limits, answer_as_asked=settings.model_in_answer == "asked")
     http = HttpServer(door, limits)
     shared = settings.processes > 1

@@ -17,9 +17,11 @@ from services.common.settings import (
     Telemetry,
     read_document,
 )
+from services.common.settings import DataClass as DataClassSettings
 from services.common.settings import parse as parse_settings
 from services.common.words import Target
 from services.router.core.catalog import CHAT, COMPLETIONS, Catalog, Upstream
+from services.router.core.data_classes import DataClass, DataClasses
 from services.router.core.keys import Key
 
 CLOUD_BASE_URL = "HOMEWARD_CLOUD_BASE_URL"
@@ -55,6 +57,13 @@ class Router(Section):
     traces and the book always tell what served."""
     naming_budget_ms: int = Field(default=20, ge=1, le=1000)
     """Longest wait for the classifier; a request that is not named by then is unnamed."""
+    conversations: int = Field(default=100_000, ge=0)
+    """Conversations whose names each process remembers, so that a registration does not rename them."""
+    observe_share: float = Field(default=0.02, ge=0, le=1)
+    """Share of the requests named without the classifier that it is shown afterwards, so that it can tell
+    whether a workload's traffic still looks like its examples."""
+    observe_in_flight: int = Field(default=8, ge=1)
+    """Requests that are being shown to it at once; more are not shown. No request waits for that."""
 
 
 class Limits(Section):
@@ -199,7 +208,8 @@ class KeySettings(Section):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
     """SHA-256 of the secret, 64 hexadecimal digits."""
     workloads: list[str] = ["*"]
-    """Workloads that its requests may declare; `*` is all."""
+    """Workloads that its requests may declare; `*` is all but those of a data class without the cloud, which
+    must be named. Unnamed requests of a key that names such a workload run only where its class allows."""
     default_workload: str = ""
     """The workload of requests that declare none."""
     scopes: list[Literal["experiments"]] = []
@@ -222,6 +232,7 @@ class RouterConfig(Section):
     triton: dict[Name, TritonSettings] = {}
     models: dict[str, ModelSettings] = {}
     keys: dict[Name, KeySettings] = {}
+    data_classes: dict[Name, DataClassSettings] = {}
 
     def model_post_init(self, _context: Any) -> None:
         """Checks what one section says of another."""
@@ -283,6 +294,17 @@ class RouterConfig(Section):
         }
         return {name: key for name, key in found.items() if key}
 
+    def classes(self) -> DataClasses:
+        """The data classes."""
+        return DataClasses(
+            DataClass(
+                name=name,
+                targets=frozenset(Target[target.upper()] for target in item.targets),
+                regions=frozenset(item.regions),
+            )
+            for name, item in self.data_classes.items()
+        )
+
     def api_keys(self) -> list[Key]:
         """The API keys."""
         return [
@@ -290,6 +312,7 @@ class RouterConfig(Section):
                 name=name,
                 sha256=bytes.fromhex(item.sha256),
                 workloads=None if "*" in item.workloads else frozenset(item.workloads),
+                named=frozenset({*item.workloads, item.default_workload} - {"*", ""}),
                 default_workload=item.default_workload,
                 scopes=frozenset(item.scopes),
                 requests_per_minute=item.requests_per_minute,

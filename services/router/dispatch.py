@@ -17,27 +17,26 @@ from multidict import CIMultiDictProxy
 from opentelemetry import trace
 
 from services.common.errors import DomainError, Reason
-from services.common.fingerprint import fingerprint
 from services.common.ids import uuid7
 from services.common.telemetry import attributes as names
-from services.common.words import Evidence, Outcome, Target, label
-from services.router.adapters.classifier import ClassifierAdapter, to_classify
+from services.common.words import Outcome, Target, label
 from services.router.adapters.leg_queue import LegQueue
 from services.router.adapters.policy import PolicyAdapter
 from services.router.adapters.upstreams import Exchange, Upstreams
 from services.router.call import Ask, Call, Decided
 from services.router.core import catalog, wire
+from services.router.core.data_classes import bound
 from services.router.core.failures import broken
 from services.router.core.keys import Key
 from services.router.core.leg import Leg
 from services.router.core.limits import Limiter
 from services.router.core.messages import MessagesCodec
-from services.router.core.naming import Name, by_fingerprint, declared
 from services.router.core.policy import WorkloadPolicy, choose_target
 from services.router.core.retry import RETRIED_STATUSES
 from services.router.core.same import SameCodec
 from services.router.core.sse import Splitter
 from services.router.core.usage import Usage
+from services.router.namer import Named, Namer
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +84,14 @@ class Dispatcher:
         models: catalog.Catalog,
         limiter: Limiter,
         policy: PolicyAdapter,
-        classifier: ClassifierAdapter,
+        namer: Namer,
         upstreams: Upstreams,
         legs: LegQueue,
     ) -> None:
         self.models = models
         self._limiter = limiter
         self._policy = policy
-        self._classifier = classifier
+        self._namer = namer
         self._upstreams = upstreams
         self._legs = legs
         self._tracer = trace.get_tracer("homeward.router")
@@ -107,19 +106,20 @@ class Dispatcher:
         Raises:
             DomainError: nothing could be asked, or nobody answered.
         """
-        name = await self._name(ask)
-        policy = self._policy.policy
-        row = policy.row(name.workload)
-        routes = self._routes(ask, name, row)
+        request_id = uuid7(time.time_ns())
+        named = await self._namer.name(ask, request_id)
+        name, policy = named.name, self._policy.policy
         ask.span.set_attributes(
             {
                 names.KEY_NAME: ask.key.name,
                 names.WORKLOAD: name.workload,
                 names.EVIDENCE: label(name.evidence),
+                names.CONFIDENCE: name.confidence,
                 names.POLICY_VERSION: policy.version,
             }
         )
-        request_id = uuid7(time.time_ns())
+        row = bound(policy.row(name.workload), named.classes, name.workload)
+        routes = self._routes(ask, named, row)
         failure: DomainError | None = None
         for position, route in enumerate(routes):
             last = position == len(routes) - 1
@@ -137,38 +137,21 @@ class Dispatcher:
                 return opened
         raise failure or DomainError(Reason.INTERNAL, "no route was tried")
 
-    async def _name(self, ask: Ask) -> Name:
-        table = self._classifier.table
-        name = declared(ask.workload, ask.key, table)
-        if name is not None:
-            return name
-        prompt = wire.system_prompt(ask.request)
-        digest = fingerprint(prompt) if prompt else b""
-        name = by_fingerprint(digest, ask.key, table) if digest else None
-        if name is not None:
-            return name
-        with trace.use_span(ask.span, end_on_exit=False, record_exception=False):
-            name = await self._classifier.classify(to_classify(ask.request, prompt, digest))
-        # What a text looks like must not open what the key may not use.
-        if name.workload and not ask.key.may_use(name.workload):
-            return Name("", Evidence.ABSTAINED, name.task_type)
-        return name
-
-    def _routes(self, ask: Ask, name: Name, row: WorkloadPolicy) -> Sequence[catalog.Route]:
-        model = ask.request.model
+    def _routes(self, ask: Ask, named: Named, row: WorkloadPolicy) -> Sequence[catalog.Route]:
+        model, workload = ask.request.model, named.name.workload
         if ask.target is not None:
             target, fallback = ask.target, None
             if target not in row.allowed_targets:
                 raise DomainError(
                     Reason.TARGET_NOT_ALLOWED,
-                    f"the data class of {name.workload!r} does not allow {label(target)}",
-                    workload=name.workload,
+                    f"the data class of {workload!r} does not allow {label(target)}",
+                    workload=workload,
                     allowed=", ".join(sorted(map(label, row.allowed_targets))),
                     model=model,
                 )
             routes = self.models.routes(model)
         else:
-            target = choose_target(row, _conversation(ask), name.workload)
+            target = choose_target(row, named.conversation, workload)
             routes = self.models.routes(model)
             if target is Target.CLOUD and catalog.at_home_only(routes, ask.request.api):
                 # Who asks for a model by name that only runs at home has chosen; it opens nothing.
@@ -183,7 +166,7 @@ class Dispatcher:
             target=target,
             regions=row.allowed_regions,
             fallback_target=fallback,
-            workload=name.workload,
+            workload=workload,
         )
 
     async def _try(self, ask: Ask, call: Call) -> Opened:
@@ -317,13 +300,6 @@ def codec_for(request: wire.Request, route: catalog.Route, answer_as: str | None
     if request.api == catalog.MESSAGES and route.upstream.protocol != catalog.ANTHROPIC:
         return MessagesCodec(request, answer_as)
     return SameCodec(request, answer_as)
-
-
-def _conversation(ask: Ask) -> bytes:
-    # Without a declared conversation, its beginning names it: that stays while turns are added.
-    if ask.conversation:
-        return f"{ask.key.name}\n{ask.conversation}".encode("utf-8", "surrogateescape")
-    return f"{ask.key.name}\n{wire.opening(ask.request)}".encode()
 
 
 def _opened(

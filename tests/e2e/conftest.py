@@ -36,6 +36,7 @@ class Run:
             "HOMEWARD_ROUTER__LEDGER": address["ledger"],
             "HOMEWARD_ROUTER__STATE_DIR": f"{folder}/router",
             "HOMEWARD_CLASSIFIER__GRPC": address["classifier"],
+            "HOMEWARD_CLASSIFIER__STATE_DIR": f"{folder}/classifier",
             "HOMEWARD_SHADOW__GRPC": address["shadow"],
             "HOMEWARD_LEDGER__GRPC": address["ledger"],
             "HOMEWARD_LEDGER__STATE_DIR": f"{folder}/ledger",

@@ -38,6 +38,7 @@ state_dir = "{folder}/router"
 
 [classifier]
 grpc = "127.0.0.1:{classifier}"
+state_dir = "{folder}/classifier"
 
 [shadow]
 grpc = "127.0.0.1:{shadow}"

@@ -4,52 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+import os
+from pathlib import Path
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from homeward.common.v1 import workload_pb2
 
+from services.common.fingerprint import AmbiguousError, Shape, ShapeTable
 from services.common.interceptors import UnaryClientInterceptor, untraced
+from services.common.seen import Seen
 from services.common.server import channel
 from services.common.words import Evidence, TaskType
-from services.router.core import wire
-from services.router.core.naming import ABSTAINED, EMPTY_TABLE, Name, Table
+from services.router.core.naming import EMPTY_TABLE, Name, Registered, Table
 
 log = logging.getLogger(__name__)
 
 RECONNECT_S = 1.0
 """Pause before the table's stream is opened again."""
-
-
-MAX_TEXT_BYTES = 8192
-"""Bytes of all turns together, as the contract says, and of the system prompt."""
-MAX_TURNS = 16
-"""The newest turns that are shown."""
+OBSERVE_TIMEOUT_S = 5.0
+"""How long showing a named request may take: a classifier that is behind has better things to do."""
 
 
 class ClassifierAdapter:
     """Keeps the table of registered workloads, and asks about what the table does not name."""
 
-    def __init__(self, address: str, budget_s: float) -> None:
-        """`budget_s` is the longest wait for an answer. Needs a running event loop."""
-        self.table: Table = EMPTY_TABLE
+    def __init__(self, address: str, budget_s: float, file: Path, observe_in_flight: int) -> None:
+        """Starts from the file's table, if there is one. Needs a running event loop.
+
+        Args:
+            budget_s: the longest wait for an answer.
+            file: where the last table is kept, so that data classes bind while the classifier is away.
+            observe_in_flight: requests that are shown at once.
+        """
+        self._file = file
+        self.table: Table = self._load()
         """The last table; stays in force while the classifier is away."""
         self._budget_s = budget_s
         # One channel, so that the watch has connected it before the first question.
         self._channel = channel(address, [UnaryClientInterceptor()])
         self._stub = classifier_pb2_grpc.ClassifierServiceStub(self._channel)
+        # What is shown afterwards belongs to no request's trace.
+        self._quiet_channel = channel(address)
+        self._quiet_stub = classifier_pb2_grpc.ClassifierServiceStub(self._quiet_channel)
+        self._observe_in_flight = observe_in_flight
+        self._showing: set[asyncio.Task[None]] = set()
+        self.shed = 0
+        """Requests that were to be shown and were not."""
         self._watch = asyncio.create_task(self._keep_table())
         self.has_table = asyncio.Event()
         """Set once a table has come."""
 
-    async def classify(self, request: classifier_pb2.ClassifyRequest) -> Name:
-        """The name that the classifier gives within the budget; else an abstention."""
+    async def classify(self, seen: Seen, shape: Shape, request_id: bytes, key_name: str) -> Name | None:
+        """The classifier's answer; None if there was none within the budget."""
+        request = _to_proto(seen, shape, request_id, key_name)
         try:
             answer = await self._stub.Classify(request, timeout=self._budget_s)
         except aio.AioRpcError:
-            return ABSTAINED
+            return None
         return Name(
             answer.workload,
             Evidence(answer.evidence) if answer.evidence else Evidence.ABSTAINED,
@@ -57,11 +71,34 @@ class ClassifierAdapter:
             answer.confidence,
         )
 
+    def observe(self, name: Name, seen: Seen, shape: Shape, request_id: bytes, key_name: str) -> None:
+        """Shows the classifier a request that was named without it. Never waits, never fails."""
+        if len(self._showing) >= self._observe_in_flight:
+            self.shed += 1
+            return
+        request = classifier_pb2.ObserveRequest(
+            workload=name.workload,
+            evidence=workload_pb2.Evidence.ValueType(name.evidence),
+            request=_to_proto(seen, shape, request_id, key_name),
+        )
+        task = asyncio.create_task(self._show(request))
+        self._showing.add(task)
+        task.add_done_callback(self._showing.discard)
+
     async def close(self) -> None:
-        """Stops watching."""
-        self._watch.cancel()
-        await asyncio.gather(self._watch, return_exceptions=True)
+        """Stops watching and showing."""
+        tasks = [self._watch, *self._showing]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._channel.close()
+        await self._quiet_channel.close()
+
+    async def _show(self, request: classifier_pb2.ObserveRequest) -> None:
+        try:
+            await self._quiet_stub.Observe(request, timeout=OBSERVE_TIMEOUT_S, metadata=untraced())
+        except aio.AioRpcError:
+            self.shed += 1
 
     async def _keep_table(self) -> None:
         while True:
@@ -70,51 +107,77 @@ class ClassifierAdapter:
                 async for update in self._stub.WatchWorkloads(
                     request, wait_for_ready=True, metadata=untraced()
                 ):
-                    self.table = _table(update)
+                    self.table = from_proto(update)
+                    self._save(update)
                     self.has_table.set()
-                    log.info("%d workloads are registered", len(self.table.task_types))
+                    log.info("%d workloads are registered", len(self.table.workloads))
             except aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     log.warning("the table of workloads is not kept: %s", error.code().name)
             await asyncio.sleep(RECONNECT_S)
 
+    def _load(self) -> Table:
+        try:
+            return from_proto(classifier_pb2.WatchWorkloadsResponse.FromString(self._file.read_bytes()))
+        except FileNotFoundError:
+            return EMPTY_TABLE
+        except (DecodeError, OSError, ValueError) as error:
+            log.warning("the table of workloads on disk can't be read (%s); starting without one", error)
+            return EMPTY_TABLE
 
-def to_classify(request: wire.Request, system_prompt: str, digest: bytes) -> classifier_pb2.ClassifyRequest:
-    """What the classifier sees of a request: head and tail of each turn, within the contract's limit."""
-    turns = wire.turns(request)[-MAX_TURNS:]
-    room = MAX_TEXT_BYTES // max(1, len(turns))
-    tools = request.document.get("tools")
-    form = request.document.get("response_format")
-    return classifier_pb2.ClassifyRequest(
-        fingerprint=workload_pb2.Fingerprint(digest=digest),
-        system_prompt=_excerpt(system_prompt, MAX_TEXT_BYTES),
-        turns=[_excerpt(turn, room) for turn in turns],
-        tool_names=[_tool_name(tool) for tool in tools if isinstance(tool, dict)]
-        if isinstance(tools, list)
-        else (),
-        has_response_schema=isinstance(form, dict) and form.get("type") == "json_schema",
-        input_chars=request.input_chars,
+    def _save(self, update: classifier_pb2.WatchWorkloadsResponse) -> None:
+        # Replaced as a whole, so that a crash leaves the old one or the new one.
+        fresh = self._file.with_suffix(".new")
+        try:
+            fresh.write_bytes(update.SerializeToString())
+            os.replace(fresh, self._file)
+        except OSError as error:
+            log.warning("the table of workloads can't be kept on disk: %s", error)
+
+
+def from_proto(update: classifier_pb2.WatchWorkloadsResponse) -> Table:
+    """The table as the core reads it."""
+    workloads = {
+        item.name: Registered(TaskType(item.task_type), item.data_class, item.version)
+        for item in update.workloads
+    }
+    try:
+        shapes = ShapeTable(
+            (item.name, _shape(mark)) for item in update.workloads for mark in item.fingerprints
+        )
+    except AmbiguousError as error:
+        # The classifier refuses such a table. Names and data classes hold all the same.
+        log.error("no request is named by its fixed parts: %s", error)
+        shapes = ShapeTable()
+    return Table(update.version, workloads, shapes)
+
+
+def _shape(mark: workload_pb2.Fingerprint) -> Shape:
+    return Shape(
+        digest=mark.digest,
+        masked_digest=mark.masked_digest,
+        sketch=tuple(mark.sketch),
+        tool_names=tuple(mark.tool_names),
+        schema_digest=mark.schema_digest,
+        template_head=mark.template_head,
+        template_tail=mark.template_tail,
     )
 
 
-def _excerpt(text: str, room: int) -> str:
-    # A character has at most four bytes; a lone surrogate, which JSON can carry, has no UTF-8 at all.
-    if len(text) * 4 > room:
-        half = room // 8
-        text = text if len(text) <= 2 * half else f"{text[:half]}{text[-half:]}"
-    return text.encode("utf-8", "replace").decode()
-
-
-def _tool_name(tool: dict[str, Any]) -> str:
-    function = tool.get("function")
-    name = function.get("name") if isinstance(function, dict) else tool.get("name")
-    return name if isinstance(name, str) else ""
-
-
-def _table(update: classifier_pb2.WatchWorkloadsResponse) -> Table:
-    workloads: list[workload_pb2.Workload] = list(update.workloads)
-    return Table(
-        version=update.version,
-        task_types={item.name: TaskType(item.task_type) for item in workloads},
-        fingerprints={mark.digest: item.name for item in workloads for mark in item.fingerprints},
+def _to_proto(seen: Seen, shape: Shape, request_id: bytes, key_name: str) -> classifier_pb2.ClassifyRequest:
+    return classifier_pb2.ClassifyRequest(
+        fingerprint=workload_pb2.Fingerprint(
+            digest=shape.digest,
+            masked_digest=shape.masked_digest,
+            tool_names=shape.tool_names,
+            schema_digest=shape.schema_digest,
+        ),
+        system_prompt=seen.system_prompt,
+        turns=seen.turns,
+        tool_names=seen.tool_names,
+        has_response_schema=seen.has_response_schema,
+        input_chars=seen.input_chars,
+        request_id=request_id,
+        key_name=key_name,
+        response_schema=seen.response_schema,
     )

@@ -21,7 +21,9 @@ class Key:
     sha256: bytes
     """Digest of the secret, 32 bytes. Secrets are random, so a fast hash is enough."""
     workloads: frozenset[str] | None = None
-    """Names that the key may declare; None means all."""
+    """Names that the key may declare; None means all but the restricted ones that it does not name."""
+    named: frozenset[str] = frozenset()
+    """The workloads that the key's section names: those of its list beside `*`, and its default."""
     default_workload: str = ""
     scopes: frozenset[str] = field(default_factory=frozenset)
     requests_per_minute: float | None = None
@@ -30,6 +32,10 @@ class Key:
     def may_use(self, workload: str) -> bool:
         """True if requests of that workload may come with this key."""
         return self.workloads is None or workload in self.workloads
+
+    def lists(self, workload: str) -> bool:
+        """True if the key's section has the workload by its name, which `*` is not."""
+        return workload in self.named
 
 
 class KeyRing:

@@ -164,49 +164,6 @@ def _deeper_than(document: object, levels: int) -> bool:
     return True
 
 
-def system_prompt(request: Request) -> str:
-    """The texts of the system and developer messages, joined by newlines; empty if there are none."""
-    document = request.document
-    if request.api == catalog.CHAT:
-        texts = [
-            text_of(message.get("content"))
-            for message in document["messages"]
-            if message["role"] in ("system", "developer")
-        ]
-        return "\n".join(texts)
-    if request.api == catalog.MESSAGES:
-        return text_of(document.get("system"))
-    if request.api == catalog.RESPONSES:
-        return text_of(document.get("instructions"))
-    return ""
-
-
-def opening(request: Request) -> str:
-    """The system prompt and the first other message: what names a conversation that declares no id."""
-    return "\n".join((system_prompt(request), *turns(request)[:1]))
-
-
-def turns(request: Request) -> list[str]:
-    """The texts of the messages that are not the system's, oldest first."""
-    document = request.document
-    if request.api in (catalog.CHAT, catalog.MESSAGES):
-        return [
-            text_of(message.get("content"))
-            for message in document["messages"]
-            if message["role"] not in ("system", "developer")
-        ]
-    value = document.get(_INPUT[request.api])
-    if isinstance(value, str):
-        return [value]
-    texts = []
-    for item in value or ():
-        if isinstance(item, str):
-            texts.append(item)
-        elif isinstance(item, dict):
-            texts.append(text_of(item.get("content")))
-    return texts
-
-
 def text_of(content: object) -> str:
     """The text of a message's content: a string, or the text parts of a list."""
     if isinstance(content, str):

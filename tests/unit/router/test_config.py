@@ -19,6 +19,7 @@ from services.router.core.catalog import (
     Upstream,
     at_home_only,
 )
+from services.router.core.data_classes import DataClass
 from services.router.core.keys import Key
 
 MINIMAL = """
@@ -246,10 +247,10 @@ def test_an_upstreams_key_is_in_the_file_or_in_the_environment(
     [
         ("", {}),
         ("workloads = ['*']", {}),
-        ("workloads = ['triage', '*']", {}),
-        ("workloads = ['triage']", {"workloads": frozenset({"triage"})}),
+        ("workloads = ['triage', '*']", {"named": frozenset({"triage"})}),
+        ("workloads = ['triage']", {"workloads": frozenset({"triage"}), "named": frozenset({"triage"})}),
         ("workloads = []", {"workloads": frozenset()}),
-        ("default_workload = 'triage'", {"default_workload": "triage"}),
+        ("default_workload = 'triage'", {"default_workload": "triage", "named": frozenset({"triage"})}),
         ("scopes = ['experiments']", {"scopes": frozenset({"experiments"})}),
         (
             "requests_per_minute = 60\ntokens_per_minute = 1e5",
@@ -305,3 +306,25 @@ def test_a_mistake_is_told_with_a_cloud_in_the_environment_too(
 
 def test_sections_of_other_services_do_not_matter(file: Path) -> None:
     assert read(file, MINIMAL + "[workloads.triage]\nowner = 5") == read(file, MINIMAL)
+
+
+# The data classes
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "wanted"),
+    [
+        ("", "unrestricted", DataClass("unrestricted")),
+        ("[data_classes.internal]", "internal", DataClass("internal")),
+        (
+            "[data_classes.patients]\ntargets = ['sovereign']\nregions = ['eu']",
+            "patients",
+            DataClass("patients", frozenset({Target.SOVEREIGN}), frozenset({"eu"})),
+        ),
+        ("[data_classes.internal]", "patients", DataClass("patients", frozenset(), known=False)),
+    ],
+)
+def test_a_data_class_is_what_its_section_says(
+    file: Path, settings: str, name: str, wanted: DataClass
+) -> None:
+    assert read(file, MINIMAL + settings).classes().get(name) == wanted

@@ -115,57 +115,6 @@ def test_what_breaks_the_protocol_is_refused_by_field(
     assert caught.value.message.startswith(f"`{field}` must be" if field else "the body must be")
 
 
-# The texts that name a request
-
-
-PARTS = [
-    {"type": "text", "text": "one"},
-    {"type": "image_url", "image_url": {}},
-    {"type": "text", "text": "two"},
-]
-
-
-@pytest.mark.parametrize(
-    ("api", "fields", "system", "turns"),
-    [
-        (CHAT, {}, "", ["Hi"]),
-        (
-            CHAT,
-            {
-                "messages": [
-                    {"role": "system", "content": "Be brief."},
-                    {"role": "user", "content": PARTS},
-                    {"role": "developer", "content": [{"type": "text", "text": "In verse."}]},
-                    {"role": "assistant", "content": None},
-                ]
-            },
-            "Be brief.\nIn verse.",
-            ["one\ntwo", ""],
-        ),
-        (MESSAGES, {"system": "Be brief."}, "Be brief.", ["Hi"]),
-        (MESSAGES, {"system": [{"type": "text", "text": "Be brief."}]}, "Be brief.", ["Hi"]),
-        (RESPONSES, {"instructions": "Be brief."}, "Be brief.", ["Hi"]),
-        (
-            RESPONSES,
-            {"input": [{"role": "user", "content": [{"type": "input_text", "text": "one"}]}, "two", 3]},
-            "",
-            ["one", "two"],
-        ),
-        (RESPONSES, {"input": None}, "", []),
-        (COMPLETIONS, {}, "", ["Hi"]),
-        (EMBEDDINGS, {"input": ["a", "b"]}, "", ["a", "b"]),
-        (EMBEDDINGS, {"input": [1, 2]}, "", []),
-    ],
-)
-def test_the_systems_texts_and_the_others_are_told_apart(
-    api: str, fields: dict[str, Any], system: str, turns: list[str]
-) -> None:
-    parsed = request(api, **fields)
-    assert wire.system_prompt(parsed) == system
-    assert wire.turns(parsed) == turns
-    assert wire.opening(parsed) == "\n".join([system, *turns[:1]])
-
-
 # SameCodec: the request
 
 

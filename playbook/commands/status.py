@@ -1,0 +1,287 @@
+"""`homeward status`: what runs, what named the traffic, and what looks wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import clickhouse_connect
+import grpc
+import typer
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from deploy.local.config import LocalConfig
+from playbook.classifier_client import stopped
+from playbook.warnings import Traffic, Warning, warnings
+from services.common.settings import DEFAULT_FILE, ClickHouse, Name, SettingsError, Workload, load
+from services.common.words import Evidence, label
+
+QUERIES = Path(__file__).parents[1] / "queries"
+TIMEOUT_S = 1.0
+"""Longest wait for a service to say that it is well."""
+QUERY_TIMEOUT_S = 60
+"""Longest wait for a query."""
+EVIDENCE = tuple(label(item) for item in Evidence)
+
+
+class _Config(LocalConfig):
+    """What the command must know of the settings."""
+
+    workloads: dict[Name, Workload] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A process, and whether it is well."""
+
+    name: str
+    address: str
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A workload's figures for the window. None is unknown, which is not zero."""
+
+    workload: str
+    """Empty for the requests that were not named."""
+    requests: int
+    evidence: Mapping[str, float] | None
+    """Share of the requests by what named them; None without requests."""
+    task_type: str | None
+    """The commonest."""
+    observations: int
+    """Observed requests that have a likeness."""
+    below: int
+    """Of them, those under 0.05."""
+    median_likeness: float | None
+    example_count: int | None
+    psi: float | None
+    psi_day: date | None
+
+    def traffic(self) -> Traffic:
+        """What the rules need."""
+        return Traffic(
+            self.workload,
+            self.requests,
+            self.observations,
+            self.below,
+            self.example_count,
+            self.psi,
+            self.psi_day,
+        )
+
+
+def status(
+    days: Annotated[int, typer.Option(min=1, max=400, help="Days to look back, today (UTC) included.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    settings: Annotated[
+        Path, typer.Option(metavar="FILE", help="The settings, which say where everything is.")
+    ] = DEFAULT_FILE,
+) -> None:
+    """Show what runs, what named the traffic of the last days, and what looks wrong.
+
+    Likeness is the median share of a workload's examples that its requests fit better than; PSI is how far
+    its latest full day is from its first ones. Ends with code 1 if a service is down.
+
+    --json has: days; services (name, address, up); workloads (of each the figures; null is unknown; the
+    workload "" is what was not named), null if ClickHouse does not answer; warnings (kind, level, workload,
+    message, next_step).
+    """
+    try:
+        config = load(_Config, *_Config.model_fields, path=settings, environment=os.environ)
+        store = _clickhouse(config)
+    except SettingsError as error:
+        raise stopped(str(error)) from None
+    addresses = {name: getattr(config, name).grpc for name in ("router", "classifier", "ledger", "shadow")}
+    with ThreadPoolExecutor(len(addresses) + 1) as pool:
+        figures = pool.submit(_figures, store, days)
+        up = pool.map(_is_well, addresses.values())
+        services = [Service(*item, well) for item, well in zip(addresses.items(), up, strict=True)]
+        rows = figures.result()
+    problem = rows if isinstance(rows, str) else None
+    known = None if isinstance(rows, str) else rows
+    services.append(Service("clickhouse", store.url, problem is None))
+    registered = _registered(config.classifier.grpc) or set(config.workloads)
+    found = warnings([row.traffic() for row in known], registered) if known is not None else []
+    if as_json:
+        document = {
+            "days": days,
+            "services": [asdict(item) for item in services],
+            "workloads": None if known is None else [asdict(row) for row in known],
+            "warnings": [asdict(item) for item in found],
+        }
+        typer.echo(json.dumps(document, default=str))
+        if problem:
+            typer.echo(problem, err=True)
+    else:
+        _print(services, known, problem, found, days)
+    if not all(item.up for item in services):
+        raise typer.Exit(1)
+
+
+def _clickhouse(config: _Config) -> ClickHouse:
+    """Where the rows are: as the services are told, else as `make run` has written for programs."""
+    if config.clickhouse.password:
+        return config.clickhouse
+    try:
+        here = json.loads((config.local.state_dir / "endpoints.json").read_text(encoding="utf-8"))
+        return ClickHouse(
+            url=here["clickhouse_url"], user=here["clickhouse_user"], password=here["clickhouse_password"]
+        )
+    except (OSError, ValueError, KeyError):
+        return config.clickhouse
+
+
+def _is_well(address: str) -> bool:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]  # the stubs lack it
+                health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S
+            )
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _registered(address: str) -> set[str]:
+    """The registered names; none if the classifier does not answer."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            found = classifier_pb2_grpc.ClassifierServiceStub(channel).ListWorkloads(
+                classifier_pb2.ListWorkloadsRequest(), timeout=TIMEOUT_S
+            )
+        except grpc.RpcError:
+            return set()
+    return {item.name for item in found.workloads}
+
+
+def _figures(store: ClickHouse, days: int) -> list[Row] | str:
+    """The rows of the window, or what is wrong with ClickHouse."""
+    try:
+        client = clickhouse_connect.get_client(
+            dsn=store.url,
+            username=store.user,
+            password=store.password,
+            connect_timeout=TIMEOUT_S,
+            send_receive_timeout=QUERY_TIMEOUT_S,
+            autogenerate_session_id=False,
+        )
+    except (ClickHouseError, OSError) as error:
+        return f"ClickHouse at {store.url} does not answer: {_first_line(error)}"
+    try:
+        traffic, likeness, shift = (
+            {
+                row["workload"]: row
+                for row in client.query(
+                    (QUERIES / f"{name}.sql").read_text(encoding="utf-8"), parameters={"days": days}
+                ).named_results()
+            }
+            for name in ("traffic", "likeness", "shift")
+        )
+    except (ClickHouseError, OSError) as error:
+        return f"ClickHouse at {store.url} does not tell the figures: {_first_line(error)}"
+    finally:
+        client.close()
+    names = [*traffic, *sorted(set(likeness) - set(traffic))]
+    rows = [_row(name, traffic.get(name), likeness.get(name), shift.get(name)) for name in names]
+    return sorted(rows, key=lambda row: not row.workload)
+
+
+def _row(
+    name: str,
+    traffic: Mapping[str, Any] | None,
+    likeness: Mapping[str, Any] | None,
+    shift: Mapping[str, Any] | None,
+) -> Row:
+    requests = traffic["requests"] if traffic else 0
+    columns = {word: "by_task_type" if word == "task_type" else word for word in EVIDENCE}
+    return Row(
+        workload=name,
+        requests=requests,
+        evidence={word: traffic[column] / requests for word, column in columns.items()} if traffic else None,
+        task_type=(traffic["task_type"] or None) if traffic else None,
+        observations=likeness["observations"] if likeness else 0,
+        below=likeness["below"] if likeness else 0,
+        median_likeness=likeness["median_likeness"] if likeness else None,
+        example_count=likeness["example_count"] if likeness else None,
+        psi=shift["psi"] if shift else None,
+        psi_day=shift["day"] if shift else None,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def _print(
+    services: Sequence[Service],
+    rows: Sequence[Row] | None,
+    problem: str | None,
+    found: Sequence[Warning],
+    days: int,
+) -> None:
+    console = Console()
+    for item in services:
+        console.print(f"{item.name:<11}{'up' if item.up else '[bold]down[/bold]':<6}{escape(item.address)}")
+    console.print()
+    if problem:
+        console.print(escape(problem), soft_wrap=True)
+    elif rows:
+        console.print(_table(rows, days))
+    else:
+        console.print(f"No requests in the last {days} days.")
+    for warning in found:
+        console.print(f"\n[bold]{warning.level}[/bold]: {escape(warning.message)}", soft_wrap=True)
+        console.print(f"  {escape(warning.next_step)}", soft_wrap=True)
+    console.print(f"\nNext: {escape(_next(services, rows, found))}", soft_wrap=True)
+
+
+def _table(rows: Sequence[Row], days: int) -> Table:
+    table = Table(
+        title=f"Requests of the last {days} days",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+    )
+    for title in ("workload", "requests", "named by", "task type", "likeness", "PSI"):
+        number = title in ("requests", "likeness", "PSI")
+        folds = title in ("named by", "task type")
+        table.add_column(
+            title, justify="right" if number else "left", no_wrap=not folds, min_width=12 if folds else None
+        )
+    for row in rows:
+        shares = {word: share for word, share in (row.evidence or {}).items() if share}
+        table.add_row(
+            escape(row.workload) or "(unnamed)",
+            f"{row.requests:,}",
+            ", ".join(f"{word} {share:.0%}" for word, share in shares.items()) or "unknown",
+            row.task_type or "unknown",
+            "unknown" if row.median_likeness is None else f"{row.median_likeness:.2f}",
+            "unknown" if row.psi is None else f"{row.psi:.2f}",
+        )
+    return table
+
+
+def _next(services: Sequence[Service], rows: Sequence[Row] | None, found: Sequence[Warning]) -> str:
+    down = [item.name for item in services if not item.up]
+    if down:
+        return f"start what is down ({', '.join(down)}): `make run`, or see its log in .homeward/logs."
+    if not rows:
+        return "send a request through the router; README.md shows how."
+    if any(item.level == "warning" for item in found):
+        return "see to the warnings above, the first one first."
+    return "all is as it was. `homeward workload list` shows what is registered."
