@@ -28,7 +28,7 @@ from bench.load import percentile
 from bench.process import rss_bytes
 from deploy.local.ports import free_ports
 from services.classifier.adapters.reader import Reader
-from services.classifier.core.claims import without_claims
+from services.classifier.core.claims import Claims
 from services.classifier.core.window import window
 from services.common.seen import Seen, cut
 from services.common.server import channel
@@ -104,12 +104,12 @@ def timed(call: Callable[[str], object], items: Sequence[str]) -> list[float]:
 def in_process() -> list[Length]:
     """Every length on one core."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    reader = Reader(MODEL)
+    reader, claims = Reader(MODEL), Claims(("bank-intent", "voice-domain", "meeting-minutes"))
     gc.freeze()
     rows = []
     for tokens in PROMPT_TOKENS:
         items = prompts(tokens, CALLS)
-        whole = timed(lambda text: reader.read([without_claims(cut("", [text]), ())]), items)
+        whole = timed(lambda text: reader.read([claims.without(cut("", [text]))]), items)
         windows = [window(cut("", [text])) for text in items]
         alone = timed(lambda text: reader.encoder.encode([text]), windows)
         rows.append(Length(tokens, percentile(whole, 50), percentile(whole, 99), percentile(alone, 50)))
@@ -170,12 +170,13 @@ def table(rows: Sequence[Length], load: Load) -> str:
     lines = [
         "# What naming by meaning takes",
         "",
-        f"`make bench-classifier` on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.machine()},"
-        f" Python {platform.python_version()}. Prompts are texts of data/classifier/test_dev.jsonl, joined or cut to"
-        f" the length; {CALLS} different ones a row. models/classifier has {size:.0f} MiB.",
+        f"`make bench-classifier` on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores,"
+        f" {platform.machine()}, Python {platform.python_version()}. Prompts are texts of"
+        f" data/classifier/test_dev.jsonl, joined or cut to the length; {CALLS} different ones a row."
+        f" models/classifier has {size:.0f} MiB.",
         "",
-        "One core, in process, one request at a time: from the whole text to the reading (the router's cut, the"
-        " window, n-grams, language, encoder, heads).",
+        "One core, in process, one request at a time: from the whole text to the reading (the router's cut,"
+        " claims, window, n-grams, language, encoder, heads).",
         "",
         "| prompt, tokens | p50, ms | p99, ms | encoder alone, p50, ms |",
         "|--:|--:|--:|--:|",
@@ -184,10 +185,10 @@ def table(rows: Sequence[Length], load: Load) -> str:
             for row in rows
         ),
         "",
-        f"Over gRPC, two cores for the service and this client together, {IN_FLIGHT} requests in flight, the rows of"
-        f" test_dev: {load.requests_per_s:,.0f} requests/s, {load.p50_ms:.1f} ms p50, {load.p99_ms:.1f} ms p99;"
-        f" the service has {load.rss_mib:.0f} MiB resident. The router waits {BUDGET_MS} ms and then goes on without"
-        " a name.",
+        f"Over gRPC, two cores for the service and this client together, {IN_FLIGHT} requests in flight, the"
+        f" rows of test_dev: {load.requests_per_s:,.0f} requests/s, {load.p50_ms:.1f} ms p50,"
+        f" {load.p99_ms:.1f} ms p99; the service has {load.rss_mib:.0f} MiB resident. The router waits"
+        f" {BUDGET_MS} ms and then goes on without a name.",
         "",
     ]
     return "\n".join(lines)

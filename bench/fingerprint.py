@@ -1,8 +1,8 @@
 """`python -m bench.fingerprint`: what naming by fixed parts costs in the router, in microseconds.
 
 In process, on one core: from a parsed request to the workload that the table gives, as the router does it
-before it asks the classifier. A hit to the letter is what most requests are. The others cost this once for each
-system prompt and table; then they cost what `again` says. Writes nothing but this table.
+before it asks the classifier. A hit to the letter is what most requests are. The others cost this once for
+each system prompt and table; then they cost what `again` says. Writes nothing but this table.
 """
 
 from __future__ import annotations

@@ -234,7 +234,9 @@ def _print(
 ) -> None:
     console = Console()
     for item in services:
-        console.print(f"{item.name:<11}{'up' if item.up else '[bold]down[/bold]':<6}{escape(item.address)}")
+        console.print(
+            f"{item.name:<11}{'up    ' if item.up else '[bold]down[/bold]  '}{escape(item.address)}"
+        )
     console.print()
     if problem:
         console.print(escape(problem), soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -207,8 +208,8 @@ async def test_a_registered_fingerprint_needs_no_model_and_survives_new_dates(
     stack: Stack, stub: Stub, client: AsyncOpenAI
 ) -> None:
     prompt = (
-        "You are the claims desk of Contoso, release {}. Read the letter, then answer with the claim's number,"
-        " its date and the sum, and nothing else. Today is {}."
+        "You are the claims desk of Contoso, release {}. Read the letter, then answer with the claim's"
+        " number, its date and the sum, and nothing else. Today is {}."
     )
     ask = registration("claims-desk", [])
     ask.examples.extend(
@@ -286,9 +287,10 @@ async def test_unnamed_traffic_becomes_a_proposal_with_its_share_of_the_spend(
 
 
 async def test_the_state_is_for_its_owner_alone(stack: Stack) -> None:
-    files = list(Path(stack.folder, "classifier").iterdir())
-    assert files
-    assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
+    def modes() -> set[str]:
+        return {oct(file.stat().st_mode & 0o777) for file in Path(stack.folder, "classifier").iterdir()}
+
+    assert await asyncio.to_thread(modes) == {"0o600"}
 
 
 @pytest.fixture(scope="module")

@@ -92,8 +92,8 @@ def shapes_of_examples(examples: Sequence[Seen]) -> tuple[Shape, ...]:
     """The shapes of a workload's examples, at most 64, in the order of their first example.
 
     Examples without a system prompt have the template that they all share, if there is one; without template,
-    tools and schema they have no shape. A system prompt that only says hello counts as none: many applications
-    have it, so it must not become one workload's.
+    tools and schema they have no shape. A system prompt that only says hello counts as none: many
+    applications have it, so it must not become one workload's.
     """
     examples = [
         replace(seen, system_prompt="") if says_nothing(seen.system_prompt) else seen for seen in examples

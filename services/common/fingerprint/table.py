@@ -32,8 +32,8 @@ MARGIN = 0.1
 MASKED_CONFIDENCE = 0.999
 ALIKE_CONFIDENCE = 0.99
 TEMPLATE_CONFIDENCE = 0.99
-"""Of the weaker kinds of evidence. `tests/unit/common/fingerprint/test_prompts.py` measures the first two on
-real prompts and finds fewer errors; nobody has measured the third."""
+"""Of the weaker kinds of evidence. `tests/unit/common/fingerprint/test_prompts.py` holds the first against
+real prompts that changed, of which none is named wrongly. The other two are set, not measured."""
 
 
 class AmbiguousError(Exception):
