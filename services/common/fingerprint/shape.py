@@ -36,6 +36,7 @@ MAX_ENDS = 48
 """Words of a head, and of a tail, that are kept."""
 
 _WORD = re.compile(r"\w+")
+_SPOKEN = re.compile(r"[\w']+")
 _NUMBER = re.compile(r"\d+")
 
 
@@ -111,7 +112,8 @@ def shapes_of_examples(examples: Sequence[Seen]) -> tuple[Shape, ...]:
 
 def says_nothing(system_prompt: str) -> bool:
     """True if a system prompt has no word beyond who speaks, for whom, and that it helps."""
-    return bool(system_prompt.strip()) and PERSONA.issuperset(masked_words(system_prompt))
+    words = _SPOKEN.findall(system_prompt.lower().replace("’", "'"))
+    return bool(words) and PERSONA.issuperset(words)
 
 
 def tool_names(seen: Seen) -> tuple[str, ...]:
