@@ -47,7 +47,7 @@ HOME = (
 )
 """Of a request to a model at home."""
 TRACES: Sequence[tuple[str, str, Rows]] = (
-    ("trace.png", "evidence = 'abstained'", CLOUD),
+    ("trace.png", "workload = ''", CLOUD),
     ("trace-home.png", "target = 'sovereign'", HOME),
 )
 """(picture, which legs of the tour, what it shows)."""

@@ -86,7 +86,7 @@ def test_one_trace_crosses_every_service(run: Run) -> None:
     services = query(
         run,
         "SELECT arrayStringConcat(arraySort(groupUniqArray(ServiceName)), ' ') FROM otel.otel_traces"
-        " WHERE TraceId = (SELECT trace_id FROM homeward.legs WHERE evidence = 'abstained'"
+        " WHERE TraceId = (SELECT trace_id FROM homeward.legs WHERE workload = ''"
         " AND trace_id IN (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour') LIMIT 1)",
     )
     assert services == "classifier ledger router stand-in-cloud tour"
