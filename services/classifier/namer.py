@@ -90,6 +90,9 @@ class Namer:
         key_name: str,
     ) -> Answer:
         answer = by_reading(known.registry, known.head, reading, evidence, self._abstain_below)
+        # Who asks without a request of the book only tries the classifier: that is no traffic.
+        if not request_id:
+            return answer
         if not answer.workload:
             self._traffic.add(unnamed(seen, reading, answer, request_id, key_name, time.time_ns() // 1000))
         self._observe(known, evidence, answer, request_id, seen.input_chars)

@@ -267,7 +267,8 @@ async def test_unnamed_traffic_becomes_a_proposal_with_its_share_of_the_spend(
 
     async def proposed() -> bool:
         answer = await stub.DiscoverWorkloads(classifier_pb2.DiscoverWorkloadsRequest())
-        found[:] = [item for item in answer.proposals if item.request_count >= len(texts)]
+        # Not all: what was asked while the router found the killed classifier again, nobody saw.
+        found[:] = [item for item in answer.proposals if item.request_count >= len(texts) / 2]
         return bool(found) and found[0].HasField("spend_share")
 
     await until(proposed, "a proposal for the new template, with its spend")
