@@ -520,7 +520,7 @@ async def test_a_migration_that_was_applied_may_not_be_changed(
     assert await asyncio.to_thread(migrate, writer, folder) == []
     with (folder / "0001_legs.sql").open("a") as file:
         file.write("-- An afterthought.\n")
-    (folder / "0003_more.sql").write_text("CREATE TABLE homeward.more (a String) ENGINE = Null;\n")
+    (folder / "9998_more.sql").write_text("CREATE TABLE homeward.more (a String) ENGINE = Null;\n")
     with pytest.raises(MigrationError, match=r"0001_legs\.sql was changed after it was applied"):
         await asyncio.to_thread(migrate, writer, folder)
     assert await applied(ledger) == before
@@ -531,9 +531,9 @@ async def test_a_migration_that_fails_is_named_and_is_not_noted_as_applied(
 ) -> None:
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder)
-    (folder / "0003_wrong.sql").write_text("SELECT 1;\nCREATE NONSENSE;\n")
+    (folder / "9999_wrong.sql").write_text("SELECT 1;\nCREATE NONSENSE;\n")
     before = await applied(ledger)
-    with pytest.raises(MigrationError, match=r"0003_wrong\.sql: "):
+    with pytest.raises(MigrationError, match=r"9999_wrong\.sql: "):
         await asyncio.to_thread(migrate, writer, folder)
     assert await applied(ledger) == before
 

@@ -20,6 +20,9 @@ routes = [{ upstream = "tiny", model = "tiny" }, { upstream = "cloud", model = "
 [data_classes.secret]
 targets = ["sovereign"]
 
+[keys.demo]
+workloads = ["*", "secrets"]
+
 [workloads.secrets]
 owner = "legal"
 task_type = "extraction"

@@ -51,6 +51,9 @@ routes = [{{ upstream = "vllm", model = "stand-in-mini" }}, {{ upstream = "cloud
 [data_classes.secret]
 targets = ["sovereign"]
 
+[keys.demo]
+workloads = ["*", "secret"]
+
 [workloads.movable]
 owner = "care"
 
