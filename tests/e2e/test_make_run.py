@@ -87,6 +87,7 @@ def test_one_trace_crosses_every_service(run: Run) -> None:
         run,
         "SELECT arrayStringConcat(arraySort(groupUniqArray(ServiceName)), ' ') FROM otel.otel_traces"
         " WHERE TraceId = (SELECT trace_id FROM homeward.legs WHERE workload = ''"
+        " AND trace_id IN (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'classifier')"
         " AND trace_id IN (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour') LIMIT 1)",
     )
     assert services == "classifier ledger router stand-in-cloud tour"
