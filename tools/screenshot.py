@@ -132,7 +132,8 @@ def latest(here: Mapping[str, str], condition: str, rows: Rows) -> str:
         trace_id = _ask(
             here,
             f"SELECT trace_id FROM homeward.legs WHERE {condition} AND trace_id IN"
-            " (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour') ORDER BY start_time DESC LIMIT 1",
+            " (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour')"
+            " ORDER BY start_time DESC LIMIT 1",
         )
         found = _ask(here, f"SELECT ServiceName, SpanName FROM otel.otel_traces WHERE TraceId = '{trace_id}'")
         missing = set(rows) - {tuple(line.split("\t")) for line in found.splitlines()}
