@@ -79,7 +79,7 @@ class Registrar:
         registry = store.registry(from_settings)
         claims = self._claims(registry)
         groups = {item.name: self._readings(item, claims) for item in registry.workloads if item.examples}
-        self.board = Board(self._known(registry, groups), registry.version)
+        self.board = Board(self._known(registry, claims, groups), registry.version)
         """What is known now, for those who name and those who watch."""
 
     async def register(
@@ -123,10 +123,11 @@ class Registrar:
         known = self.board.value
         new = workload(submission, self._store.next_version(submission.name))
         registry = next_registry(known.registry, new)
+        claims = self._claims(registry)
         groups = {name: readings for name, readings in known.groups.items() if name != new.name}
         if new.examples:
-            groups[new.name] = self._readings(new, self._claims(registry))
-        after = self._known(registry, groups)
+            groups[new.name] = self._readings(new, claims)
+        after = self._known(registry, claims, groups)
         tried = trial(new.name, known.head.held_out, after.head.held_out)
         registration = Registration(
             request_id=request_id,
@@ -150,11 +151,11 @@ class Registrar:
     def _readings(self, item: Workload, claims: Claims) -> list[Reading]:
         return self._read([claims.without_mentions(claims.without(example)) for example in item.examples])
 
-    def _known(self, registry: Registry, groups: Groups) -> Known:
+    def _known(self, registry: Registry, claims: Claims, groups: Groups) -> Known:
         return Known(
             registry=registry,
             head=ExampleHead.fit(groups, self._background),
             groups=groups,
-            claims=self._claims(registry),
+            claims=claims,
             names=frozenset(item.name for item in registry.workloads),
         )

@@ -40,10 +40,9 @@ class Reader:
         texts = [window(seen) for seen in requests]
         encoded = self.encoder.encode(texts)
         known = np.array([self._language.knows(seen) for seen in requests])
-        task_types = self.general.task_types(requests, encoded.states) * known[:, None]
+        grams = [ngrams(text) for text in texts]
+        task_types = self.general.task_types(requests, encoded.states, grams) * known[:, None]
         return [
-            Reading(
-                encoded.embeddings[row], *ngrams(text), task_types[row].astype(np.float32), bool(known[row])
-            )
-            for row, text in enumerate(texts)
+            Reading(encoded.embeddings[row], *pair, task_types[row].astype(np.float32), bool(known[row]))
+            for row, pair in enumerate(grams)
         ]

@@ -17,7 +17,6 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from functools import lru_cache
 
 from services.common.seen import Seen
 
@@ -217,29 +216,6 @@ class Claims:
             if word[0].lower() not in self._names and not begin <= word.start() < end:
                 return word
         return None
-
-
-def without_claims(seen: Seen, names: Collection[str]) -> Seen:
-    """The request, its turns without what claims a route for it.
-
-    Args:
-        names: of the registered workloads.
-    """
-    return _claims(frozenset(names)).without(seen)
-
-
-def without_mentions(seen: Seen, names: Collection[str]) -> Seen:
-    """The request without the sentences of its turns that mention a workload, if enough is left without them.
-
-    Args:
-        names: of the registered workloads.
-    """
-    return _claims(frozenset(names)).without_mentions(seen)
-
-
-@lru_cache(maxsize=4)
-def _claims(names: frozenset[str]) -> Claims:
-    return Claims(names)
 
 
 def _plain(sentence: str) -> str:

@@ -123,11 +123,6 @@ class ExampleHead:
         return float(np.searchsorted(own, score, side="right") / len(own))
 
 
-def held_out(groups: Mapping[str, Sequence[Reading]], background: Background) -> HeldOut:
-    """What `ExampleHead.fit` finds of itself: each example named by what all others teach."""
-    return ExampleHead.fit(groups, background).held_out
-
-
 def _evidence(scores: Floats) -> Doubles:
     """(n, workloads) → (n, 3): 1, the best score's logarithm, its lead over the second or over nothing."""
     padded = np.concatenate([scores, np.zeros((len(scores), 2))], axis=1)

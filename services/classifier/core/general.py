@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.core.ngrams import NGRAM_BUCKETS, ngrams
+from services.classifier.core.ngrams import NGRAM_BUCKETS
 from services.classifier.core.structure import FEATURES, structure
-from services.classifier.core.window import window
 from services.common.seen import Seen
 from services.common.words import TaskType
 
@@ -26,6 +25,8 @@ SOVEREIGN_TASK_TYPES = 6
 _TOOL_USE = TaskType.TOOL_USE - 1
 
 Floats = NDArray[np.float32]
+Ngrams = tuple[NDArray[np.int32], Floats]
+"""Indices and values, as `ngrams` gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,13 @@ class GeneralModel:
             raise ValueError(f"{path} was made by other code; `make train-classifier` makes it anew")
         return model
 
-    def task_types(self, seen: Sequence[Seen], states: Floats) -> Floats:
+    def task_types(self, seen: Sequence[Seen], states: Floats, ngrams: Sequence[Ngrams]) -> Floats:
         """How likely each task type is.
 
         Args:
             seen: n requests.
             states: (n, d), of their windows.
+            ngrams: n, of their windows.
 
         Returns:
             (n, 10): calibrated probabilities of TaskType 1 to 10.
@@ -82,8 +84,7 @@ class GeneralModel:
             return np.empty((0, TASK_TYPES), np.float32)
         scores = states @ self.state_weights + self.bias
         scores += np.stack([structure(one) for one in seen]) @ self.structure_weights
-        for row, one in enumerate(seen):
-            indices, values = ngrams(window(one))
+        for row, (indices, values) in enumerate(ngrams):
             scores[row] += values @ self.ngram_weights[indices]
         raised = np.exp(scores - scores.max(-1, keepdims=True))
         likely = raised / raised.sum(-1, keepdims=True)

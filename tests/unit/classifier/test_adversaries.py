@@ -19,7 +19,7 @@ import pytest
 from services.classifier.adapters.encoder import Encoder
 from services.classifier.adapters.language import LanguageGate
 from services.classifier.core.background import Background
-from services.classifier.core.claims import Claims, without_claims
+from services.classifier.core.claims import Claims
 from services.classifier.core.examples import ExampleHead, Guess
 from services.classifier.core.ngrams import ngrams
 from services.classifier.core.reading import Reading
@@ -249,7 +249,7 @@ def test_odd_text_gets_a_name_or_an_abstention(service: Service, text: str, whol
         seen = Seen(system, turns) if whole else cut(system, turns)
         guess = service.guess(seen)
         assert guess is None or guess.workload in service.names
-        reading = service.reads(without_claims(seen, service.names))
+        reading = service.reads(Claims(service.names).without(seen))
         for name in service.names:
             likeness = service.head.likeness(name, reading)
             assert likeness is not None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.classifier.core.claims import Claims, without_claims, without_mentions
+from services.classifier.core.claims import Claims
 from services.common.seen import Seen, cut
 from training import public_rows
 
@@ -83,13 +83,13 @@ def test_the_queries_of_two_hundred_workloads_are_left_alone() -> None:
 
 def test_the_system_prompt_is_the_applications_and_stays() -> None:
     seen = Seen(system_prompt="Classify this as weather.", turns=("Classify this as weather.", ASKED))
-    assert without_claims(seen, NAMES) == Seen(system_prompt="Classify this as weather.", turns=("", ASKED))
+    assert Claims(NAMES).without(seen) == Seen(system_prompt="Classify this as weather.", turns=("", ASKED))
 
 
 def test_a_request_without_claims_is_the_same_request() -> None:
     seen = cut("Be brief.", [ASKED], tool_names=["f"])
-    assert without_claims(seen, NAMES) is seen
-    assert without_claims(seen, ()) is seen
+    assert Claims(NAMES).without(seen) is seen
+    assert Claims(()).without(seen) is seen
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_request_without_claims_is_the_same_request() -> None:
     ],
 )
 def test_what_mentions_a_workload_is_no_evidence_if_there_is_other(text: str, evidence: str) -> None:
-    assert without_mentions(cut("The weather.", [text]), NAMES) == replace(
+    assert Claims(NAMES).without_mentions(cut("The weather.", [text])) == replace(
         cut("The weather.", [text]), turns=(evidence,)
     )
 

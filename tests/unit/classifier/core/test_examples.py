@@ -18,7 +18,7 @@ import pytest
 
 from services.classifier.adapters.encoder import Encoder
 from services.classifier.core.background import Background
-from services.classifier.core.examples import ExampleHead, held_out
+from services.classifier.core.examples import ExampleHead
 from services.classifier.core.ngrams import ngrams
 from services.classifier.core.reading import Reading
 from services.classifier.core.window import window
@@ -120,7 +120,7 @@ def test_without_any_examples_nothing_is_named() -> None:
     nothing = ExampleHead.fit({}, BACKGROUND)
     assert nothing.guess(read("what is the weather")) is None
     assert nothing.likeness("weather", read("what is the weather")) is None
-    assert held_out({}, BACKGROUND).count == {}
+    assert ExampleHead.fit({}, BACKGROUND).held_out.count == {}
 
 
 @pytest.mark.parametrize("count", [5, 10, 50])
@@ -141,13 +141,13 @@ def test_the_same_examples_make_the_same_head_in_whatever_order() -> None:
 
 def test_examples_that_are_held_out_are_counted_by_workload() -> None:
     mixed = groups("train", 10)
-    told = held_out(mixed, BACKGROUND)
+    told = ExampleHead.fit(mixed, BACKGROUND).held_out
     assert told.count == dict.fromkeys(INTENTS, 10)
     assert sum(told.right.values()) >= 76
     # Half of two workloads' examples under each other's names: neither can be told any more.
     shuffled = dict(mixed)
     shuffled["weather"] = mixed["weather"][:5] + mixed["timer"][:5]
     shuffled["timer"] = mixed["weather"][5:] + mixed["timer"][5:]
-    confused = held_out(shuffled, BACKGROUND)
+    confused = ExampleHead.fit(shuffled, BACKGROUND).held_out
     assert confused.right["weather"] + confused.right["timer"] <= 10
     assert told.right["weather"] + told.right["timer"] >= 19

@@ -15,6 +15,7 @@ from services.classifier.core.general import (
     SOVEREIGN_TASK_TYPES,
     TASK_TYPES,
     GeneralModel,
+    Ngrams,
     target_probability,
 )
 from services.classifier.core.ngrams import NGRAM_BUCKETS, ngrams
@@ -63,7 +64,7 @@ def test_each_view_of_a_request_moves_the_probability_of_its_task_type(tmp_path:
         ({"structure_weights": by_form}, cut("", [""], response_schema="{}"), TaskType.EXTRACTION),
         ({"bias": np.eye(TASK_TYPES, dtype=np.float32)[6]}, Seen(), TaskType.CODE),
     ):
-        likely = model(tmp_path, **changed).task_types([seen], states(1))
+        likely = model(tmp_path, **changed).task_types([seen], states(1), grams([seen]))
         assert likely[0].argmax() + 1 == expected
 
 
@@ -71,7 +72,7 @@ def test_a_request_with_tools_is_tool_use_whatever_its_text_says(tmp_path: Path)
     certain = np.zeros(TASK_TYPES, np.float32)
     certain[TaskType.TRANSLATION - 1] = 50
     requests = [cut("", ["Translate."], tool_names=["search"]), cut("", ["Translate."])]
-    likely = model(tmp_path, bias=certain).task_types(requests, states(2))
+    likely = model(tmp_path, bias=certain).task_types(requests, states(2), grams(requests))
     assert likely[0, TaskType.TOOL_USE - 1] == pytest.approx(0.97)
     assert likely[1, TaskType.TRANSLATION - 1] == pytest.approx(1)
 
@@ -79,9 +80,11 @@ def test_a_request_with_tools_is_tool_use_whatever_its_text_says(tmp_path: Path)
 @given(st.lists(st.text(max_size=200), max_size=4), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=30)
 def test_probabilities_of_any_requests_sum_to_one(texts: list[str], seed: int) -> None:
+    requests = [cut("", [text]) for text in texts]
     likely = SHIPPED.task_types(
-        [cut("", [text]) for text in texts],
+        requests,
         np.random.default_rng(seed).normal(size=(len(texts), STATE)).astype(np.float32) * 10,
+        grams(requests),
     )
     assert likely.shape == (len(texts), TASK_TYPES)
     assert likely.dtype == np.float32
@@ -122,8 +125,12 @@ def test_a_file_of_other_code_is_refused(tmp_path: Path, changed: dict[str, NDAr
 )
 def test_the_shipped_model_names_plain_requests(text: str, expected: int) -> None:
     seen = cut("", [text])
-    likely = SHIPPED.task_types([seen], ENCODER.encode([window(seen)]).states)
+    likely = SHIPPED.task_types([seen], ENCODER.encode([window(seen)]).states, grams([seen]))
     assert TaskType(int(likely.argmax()) + 1) == TaskType(expected)
+
+
+def grams(requests: list[Seen]) -> list[Ngrams]:
+    return [ngrams(window(seen)) for seen in requests]
 
 
 SHIPPED = GeneralModel.from_file(FOLDER / "heads.npz")
