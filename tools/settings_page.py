@@ -14,8 +14,8 @@ from pydantic_core import PydanticUndefined
 
 from deploy.local.config import Local
 from services.classifier.config import Classifier
-from services.common.settings import ClickHouse, DataClass, Section, Telemetry, Workload
-from services.ledger.config import Ledger, PriceSettings
+from services.common.settings import Budget, ClickHouse, DataClass, Section, Telemetry, Workload
+from services.ledger.config import Ledger, PoolSettings, PriceSettings
 from services.router.config import (
     KeySettings,
     Limits,
@@ -41,6 +41,8 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("[workloads.NAME]", Workload),
     ("[data_classes.NAME]", DataClass),
     ("[[prices]]", PriceSettings),
+    ("[pools.NAME]", PoolSettings),
+    ("[budgets.NAME]", Budget),
     ("[classifier]", Classifier),
     ("[shadow]", Shadow),
     ("[ledger]", Ledger),
@@ -58,10 +60,11 @@ All settings are in `homeward.toml`, and each has its line here. A field can be 
 `HOMEWARD_UPSTREAMS__CLOUD__BASE_URL`: the path in capitals, joined by two underscores. A mistake is
 reported with the file, the key, and what was expected.
 
-Three variables stand by themselves: `HOMEWARD_CLOUD_BASE_URL` and `HOMEWARD_CLOUD_API_KEY` make a real cloud
+Four variables stand by themselves: `HOMEWARD_CLOUD_BASE_URL` and `HOMEWARD_CLOUD_API_KEY` make a real cloud
 API the upstream `cloud`, for every model that it has (`HOMEWARD_CLOUD_PROVIDER` says whose prices apply;
 default `openai`), and `HOMEWARD_CLICKHOUSE_URL` makes `make run` use a ClickHouse that is there already, with
-`HOMEWARD_CLICKHOUSE__USER` and `HOMEWARD_CLICKHOUSE__PASSWORD`.
+`HOMEWARD_CLICKHOUSE__USER` and `HOMEWARD_CLICKHOUSE__PASSWORD`; `HOMEWARD_JOURNAL_URL` replaces
+`[ledger] journal_url`.
 """
 
 

@@ -4,6 +4,9 @@ One SQLite file in WAL mode with one writer. Rows have a unique id, so putting o
 ids are remembered for a while after their rows have left: that is what makes the ledger's `Record`
 idempotent. The router keeps legs here until the ledger has them; the ledger until ClickHouse has them.
 
+For how long is counted in the seconds that go by while the file is open, and kept in it: a clock that
+somebody sets, forth or back, makes no id forgotten early.
+
 Rows leave in batches. A batch is sealed under a number before it is first sent and stays the same until
 it is acknowledged, through crashes too, so that a receiver can tell a repeated batch by its number.
 
@@ -22,24 +25,43 @@ CREATE TABLE IF NOT EXISTS item (
   seq     INTEGER PRIMARY KEY AUTOINCREMENT,
   id      BLOB    NOT NULL UNIQUE,
   batch   INTEGER,
-  moved_s INTEGER NOT NULL,
   payload BLOB
 );
 CREATE INDEX IF NOT EXISTS item_unsealed ON item (seq) WHERE batch IS NULL;
-CREATE INDEX IF NOT EXISTS item_sealed ON item (batch) WHERE batch IS NOT NULL AND payload IS NOT NULL;
+CREATE INDEX IF NOT EXISTS item_sealed ON item (batch) WHERE batch IS NOT NULL;
+CREATE TABLE IF NOT EXISTS known (
+  id     BLOB    PRIMARY KEY,
+  left_s INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS known_by_time ON known (left_s);
 CREATE TABLE IF NOT EXISTS state (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
   outbox_id BLOB NOT NULL,
-  last_batch INTEGER NOT NULL
+  last_batch INTEGER NOT NULL,
+  elapsed_s INTEGER NOT NULL
 );
 """
+"""`known` has the ids of rows that have left: in `item` each would hold on to half of a page's room."""
 
+_FROM_1 = """
+BEGIN IMMEDIATE;
+ALTER TABLE state ADD COLUMN elapsed_s INTEGER NOT NULL DEFAULT 0;
+UPDATE state SET elapsed_s = (SELECT coalesce(max(moved_s), 0) FROM item);
+CREATE TABLE known (id BLOB PRIMARY KEY, left_s INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO known SELECT id, moved_s FROM item WHERE payload IS NULL ORDER BY id;
+DELETE FROM item WHERE payload IS NULL;
+DROP INDEX item_sealed;
+ALTER TABLE item DROP COLUMN moved_s;
+PRAGMA user_version = 2;
+COMMIT;
+"""
+"""Version 1 had ids that had left in `item`, and the time of the clock; counting goes on from there."""
 
-_VERSION = 1
+_VERSION = 2
 """Of the tables in the file; a change of them is another version."""
 
-_FORGET_ROWS = 20_000
-"""Rows that one acknowledgement may forget at most: more than any batch, so that memory stays flat."""
+_FORGET_ROWS = 40_000
+"""Ids that one acknowledgement may forget at most: twice a batch, so that their number stays bounded."""
 
 
 class OutboxFullError(Exception):
@@ -80,8 +102,8 @@ class Outbox:
         Args:
             path: the SQLite file; its folder must exist.
             max_rows: rows that may wait; a `put` that would pass it raises OutboxFullError.
-            remember_s: seconds for which the id of a row that has left still counts as a duplicate;
-                0 forgets it at once.
+            remember_s: seconds (while the file is open) for which the id of a row that has left still
+                counts as a duplicate; 0 forgets it at once.
             outbox_id: 16 random bytes, used only if the file is new.
 
         Raises:
@@ -95,13 +117,13 @@ class Outbox:
         self._db.execute("PRAGMA synchronous=FULL")
         self._check_version(path)
         self._db.executescript(_SCHEMA)
-        self._db.execute("INSERT OR IGNORE INTO state VALUES (1, ?, 0)", (outbox_id,))
-        row = self._db.execute("SELECT outbox_id, last_batch FROM state").fetchone()
+        self._db.execute("INSERT OR IGNORE INTO state VALUES (1, ?, 0, 0)", (outbox_id,))
+        row = self._db.execute("SELECT outbox_id, last_batch, elapsed_s FROM state").fetchone()
         self._outbox_id: bytes = row[0]
         self._last_batch: int = row[1]
-        self._waiting: int = self._db.execute(
-            "SELECT count(*) FROM item WHERE payload IS NOT NULL"
-        ).fetchone()[0]
+        self._elapsed_s: int = row[2]
+        self._seen_s: int | None = None
+        self._waiting: int = self._db.execute("SELECT count(*) FROM item").fetchone()[0]
 
     @property
     def waiting(self) -> int:
@@ -110,6 +132,10 @@ class Outbox:
 
     def put(self, items: Iterable[tuple[bytes, bytes]], now_s: int) -> Put:
         """Makes (id, payload) pairs durable in one commit.
+
+        Args:
+            items: the rows.
+            now_s: seconds of a clock that does not jump, as `time.monotonic`, wherever it begins.
 
         Raises:
             OutboxFullError: they do not fit. None was taken.
@@ -133,16 +159,19 @@ class Outbox:
         """
         done: list[Put | OutboxFullError] = []
         waiting = self._waiting
+        self._elapsed(now_s)
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for group in groups:
-                rows = [(item_id, now_s, payload) for item_id, payload in group]
+                rows = list(group)
                 if waiting + len(rows) > self._max_rows:
                     done.append(OutboxFullError(f"{waiting} rows wait, the limit is {self._max_rows}"))
                     continue
                 before = self._db.total_changes
                 self._db.executemany(
-                    "INSERT OR IGNORE INTO item (id, moved_s, payload) VALUES (?, ?, ?)", rows
+                    "INSERT OR IGNORE INTO item (id, payload) SELECT ?1, ?2"
+                    " WHERE NOT EXISTS (SELECT 1 FROM known WHERE id = ?1)",
+                    rows,
                 )
                 new = self._db.total_changes - before
                 waiting += new
@@ -159,9 +188,7 @@ class Outbox:
 
         The same batch comes again until `acknowledge` is called with its number.
         """
-        sealed = self._db.execute(
-            "SELECT min(batch) FROM item WHERE batch IS NOT NULL AND payload IS NOT NULL"
-        ).fetchone()[0]
+        sealed = self._db.execute("SELECT min(batch) FROM item WHERE batch IS NOT NULL").fetchone()[0]
         if sealed is None:
             sealed = self._seal(max_rows)
             if sealed is None:
@@ -169,31 +196,29 @@ class Outbox:
         payloads = [
             row[0]
             for row in self._db.execute(
-                "SELECT payload FROM item WHERE batch = ? AND payload IS NOT NULL ORDER BY seq",
+                "SELECT payload FROM item WHERE batch = ? ORDER BY seq",
                 (sealed,),
             )
         ]
         return Batch(number=sealed, outbox_id=self._outbox_id, payloads=payloads)
 
     def acknowledge(self, number: int, now_s: int) -> None:
-        """Lets a batch go: its receiver has it for good."""
+        """Lets a batch go: its receiver has it for good. `now_s` is as in `put`."""
+        elapsed_s = self._elapsed(now_s)
         self._db.execute("BEGIN IMMEDIATE")
         try:
             if self._remember_s:
-                left = self._db.execute(
-                    "UPDATE item SET payload = NULL, moved_s = ? WHERE batch = ? AND payload IS NOT NULL",
-                    (now_s, number),
-                ).rowcount
-                # Rows leave in about the order of their seq, so a bounded look at the lowest is enough.
                 self._db.execute(
-                    "DELETE FROM item WHERE payload IS NULL AND moved_s < ? AND seq IN"
-                    " (SELECT seq FROM item ORDER BY seq LIMIT ?)",
-                    (now_s - self._remember_s, _FORGET_ROWS),
+                    "INSERT INTO known SELECT id, ? FROM item WHERE batch = ? ORDER BY id",
+                    (elapsed_s, number),
                 )
-            else:
-                left = self._db.execute(
-                    "DELETE FROM item WHERE batch = ? AND payload IS NOT NULL", (number,)
-                ).rowcount
+                self._db.execute(
+                    "DELETE FROM known WHERE id IN"
+                    " (SELECT id FROM known WHERE left_s < ? ORDER BY left_s LIMIT ?)",
+                    (elapsed_s - self._remember_s, _FORGET_ROWS),
+                )
+                self._db.execute("UPDATE state SET elapsed_s = ?", (elapsed_s,))
+            left = self._db.execute("DELETE FROM item WHERE batch = ?", (number,)).rowcount
             self._db.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -204,9 +229,19 @@ class Outbox:
         """Closes the file. What waits is still there."""
         self._db.close()
 
+    def _elapsed(self, now_s: int) -> int:
+        """Seconds for which the file has been open, ever."""
+        if self._seen_s is not None:
+            self._elapsed_s += max(0, now_s - self._seen_s)
+        self._seen_s = now_s
+        return self._elapsed_s
+
     def _check_version(self, path: Path) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         used = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version == 1:
+            self._db.executescript(_FROM_1)
+            version = _VERSION
         if used and version != _VERSION:
             self._db.close()
             raise sqlite3.OperationalError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -23,6 +24,7 @@ DEFAULT_FILE = Path("homeward.toml")
 
 SECTIONS = frozenset(
     {
+        "budgets",
         "classifier",
         "clickhouse",
         "data_classes",
@@ -31,6 +33,7 @@ SECTIONS = frozenset(
         "limits",
         "local",
         "models",
+        "pools",
         "prices",
         "router",
         "shadow",
@@ -59,6 +62,7 @@ TaskTypeName = Literal[
     "tool_use",
 ]
 TargetName = Literal["cloud", "sovereign"]
+PurposeName = Literal["production", "shadow", "noise", "judge", "probe"]
 
 MIN_EXAMPLES = 5
 """Examples of a workload, if it has any: of fewer, none can be held out to see what the others are worth."""
@@ -141,6 +145,26 @@ class Telemetry(Section):
     """Share of traces that are recorded when the caller has not decided. Booking never depends on it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe log line that is written."""
+
+
+class Budget(Section):
+    """`[budgets.NAME]`: what may be spent in the cloud. A leg falls under every budget whose words fit it."""
+
+    limit_usd: Decimal = Field(gt=0, le=1_000_000_000)
+    """Dollars in a period."""
+    period: Literal["day", "month"] = "month"
+    """Of the calendar, UTC."""
+    workload: Name | None = None
+    """Only legs of this workload; left out: of any."""
+    key: Name | None = None
+    """Only legs that this API key asked for; left out: any."""
+    purpose: PurposeName | None = None
+    """Only legs of this purpose; left out: of any."""
+    at_cap: Literal["refuse", "sovereign", "alert"] = "refuse"
+    """What happens to a leg that does not fit any more: `refuse` it, let it run at the `sovereign` target
+    only, or let it go and `alert`."""
+    offline_requests: int = Field(default=1000, ge=0)
+    """Legs that each router may send to the cloud while no ledger answers; then `at_cap` holds."""
 
 
 UNRESTRICTED = DataClass()

@@ -11,40 +11,73 @@ import time
 from pathlib import Path
 
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
-from sqlalchemy.exc import DatabaseError
 
+from services.common.errors import DomainError, Reason
 from services.common.server import Server, run, until_stopped
 from services.common.settings import DEFAULT_FILE, SettingsError
 from services.common.telemetry.setup import start_logging, start_tracing
-from services.ledger.adapters.journal import BrokenChainError, Journal
+from services.ledger.adapters.journal.budgets import Budgets
+from services.ledger.adapters.journal.database import BrokenChainError, Database, JournalAddressError
+from services.ledger.adapters.journal.decisions import Decisions
+from services.ledger.adapters.journal.entries import Entries
 from services.ledger.adapters.prices import PriceList
+from services.ledger.adapters.reservations import Reservations
 from services.ledger.adapters.spool import Spool
 from services.ledger.config import LedgerConfig, load_ledger
-from services.ledger.core.policy import Change, Policy, settle
+from services.ledger.core.policy import settle
+from services.ledger.corrector import Corrector
 from services.ledger.servicer import LedgerServicer
 
 log = logging.getLogger("services.ledger")
 
 FLUSH_S = 15.0
 """How long the spool may take to empty itself at the end."""
+REFRESH_S = 0.2
+"""How often the decisions of other ledgers are looked for."""
 
 
-def settle_with_settings(journal: Journal, config: LedgerConfig) -> None:
+def settle_with_settings(decisions: Decisions, config: LedgerConfig) -> None:
     """Brings the policy in line with the settings, by decisions."""
-    for change in settle(journal.policy, config.registered()):
+    while changes := settle(decisions.policy, config.registered()):
+        change = changes[0]
+        try:
+            decisions.decide(
+                lambda _: change,  # noqa: B023  # called before the loop goes on
+                request_id=os.urandom(16),
+                expected_version=decisions.policy.version,
+                actor="settings",
+                evidence={},
+                now_unix_us=time.time_ns() // 1000,
+            )
+        except DomainError as error:
+            # Another ledger, which starts with the same settings, was first.
+            if error.reason is not Reason.POLICY_CHANGED:
+                raise
+            decisions.refresh()
+        else:
+            log.info("%s: %s", change.workload, change.reason)
 
-        def made(_: Policy, change: Change = change) -> Change:
-            return change
 
-        journal.decide(
-            made,
-            request_id=os.urandom(16),
-            expected_version=journal.policy.version,
-            actor="settings",
-            evidence={},
-            now_unix_us=time.time_ns() // 1000,
-        )
-        log.info("%s: %s", change.workload, change.reason)
+async def follow(decisions: Decisions, servicer: LedgerServicer) -> None:
+    """Takes over what other ledgers decide, and passes it on to those who watch the policy."""
+    away = False
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        try:
+            await asyncio.to_thread(decisions.refresh)
+        except DomainError as error:
+            if not away:
+                log.warning("decisions of other ledgers are not seen: %s", error.message)
+            away = True
+            continue
+        except BrokenChainError as error:
+            log.error("the journal is broken, and the policy stays as it is: %s", error)
+            return
+        except Exception:
+            log.exception("decisions of other ledgers are no longer seen; this is a defect, please report it")
+            return
+        away = False
+        servicer.post()
 
 
 async def main() -> None:
@@ -54,28 +87,49 @@ async def main() -> None:
     tracing = start_tracing("ledger", config.telemetry, config.clickhouse)
     settings = config.ledger
     settings.state_dir.mkdir(parents=True, exist_ok=True)
+    prices = PriceList(config.prices)
     try:
-        journal = Journal(settings.state_dir / "journal.sqlite")
+        database = Database(settings.journal_url or f"sqlite:///{settings.state_dir / 'journal.sqlite'}")
+        decisions = Decisions(database)
+        entries = Entries(database)
+        budgets = Budgets(database, config.budgets)
         spool = Spool(
             settings.state_dir,
-            PriceList(config.prices),
+            prices,
             config.clickhouse,
+            entries,
+            budgets,
+            {upstream: name for name, pool in config.pools.items() for upstream in pool.upstreams},
             max_rows=settings.spool_rows,
             remember_s=settings.remember_s,
         )
-    except (sqlite3.Error, DatabaseError, BrokenChainError) as error:
-        raise SettingsError(f"ledger.state_dir: {settings.state_dir}: {error}") from None
-    settle_with_settings(journal, config)
+        settle_with_settings(decisions, config)
+    except JournalAddressError as error:
+        raise SettingsError(f"ledger.journal_url: {error}") from None
+    except (DomainError, sqlite3.Error, BrokenChainError) as error:
+        where = "ledger.journal_url" if settings.journal_url else f"ledger.state_dir: {settings.state_dir}"
+        raise SettingsError(f"{where}: {error}") from None
+    reservations = Reservations(budgets)
+    corrector = Corrector(
+        entries, prices, budgets, config.pools, config.clickhouse, lambda: time.time_ns() // 1000
+    )
+    servicer = LedgerServicer(spool, decisions, reservations, prices, corrector)
+    following = asyncio.create_task(follow(decisions, servicer)) if settings.journal_url else None
     server = Server(ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name)
-    ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerServicer(spool, journal), server.grpc)
+    ledger_pb2_grpc.add_LedgerServiceServicer_to_server(servicer, server.grpc)
     try:
+        corrector.start()
         await server.start(settings.grpc)
-        log.info("listening", extra={"grpc": settings.grpc, "policy_version": journal.policy.version})
+        log.info("listening", extra={"grpc": settings.grpc, "policy_version": decisions.policy.version})
         await until_stopped()
     finally:
         await server.stop()
+        if following is not None:
+            following.cancel()
+        await asyncio.to_thread(corrector.close)
+        await asyncio.to_thread(reservations.close, FLUSH_S)
         await asyncio.to_thread(spool.close, FLUSH_S)
-        journal.close()
+        database.close()
         await asyncio.to_thread(tracing.shutdown)
 
 

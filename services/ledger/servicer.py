@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-import time
-from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeAlias
 
-from google.protobuf import json_format, struct_pb2
 from grpc import aio
-from homeward.common.v1 import leg_pb2, policy_pb2
+from homeward.common.v1 import leg_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
-from services.common.board import Board
-from services.common.errors import DomainError, invalid_request, not_available
+from services.common.errors import DomainError, invalid_request
 from services.common.telemetry import attributes as names
-from services.common.words import Stage, Target
-from services.ledger.adapters.journal import Decision, Journal
+from services.ledger.adapters.journal.decisions import Decisions
+from services.ledger.adapters.prices import PriceList
+from services.ledger.adapters.reservations import Reservations
 from services.ledger.adapters.spool import Spool
-from services.ledger.core.policy import Policy, Row, replace_row
+from services.ledger.budget_servicer import BudgetServicer
+from services.ledger.corrector import Corrector
+from services.ledger.leg_check import check
+from services.ledger.policy_servicer import PolicyServicer
+from services.ledger.reprice_servicer import RepriceServicer
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
 MAX_LEGS = 10_000
 """Legs in one call, as the contract says."""
-MAX_UNIX_S = 7_258_118_400
-"""2200-01-01: what ClickHouse's DateTime64 can hold, with room."""
-MAX_ATTEMPTS = 65_535
-MAX_COUNT = 10**15
-"""Tokens of a leg, and microseconds: thirty years."""
-DEFAULT_PAGE = 100
-MAX_PAGE = 1000
-MAX_TOKEN_DIGITS = 18
 
 
-_TOKEN_FIELDS = (
-    "input_tokens",
-    "cached_input_tokens",
-    "cache_write_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-)
-
-
-class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
+class LedgerServicer(PolicyServicer, BudgetServicer, RepriceServicer, ledger_pb2_grpc.LedgerServiceServicer):
     """Serves the book."""
 
-    def __init__(self, spool: Spool, journal: Journal) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        decisions: Decisions,
+        reservations: Reservations,
+        prices: PriceList,
+        corrector: Corrector,
+    ) -> None:
+        PolicyServicer.__init__(self, decisions)
+        BudgetServicer.__init__(self, reservations, prices)
+        RepriceServicer.__init__(self, corrector)
         self._spool = spool
-        self._journal = journal
-        self.board = Board(_current(journal), journal.policy.version)
         self._tracer = trace.get_tracer("homeward.ledger")
 
     async def Record(self, request: ledger_pb2.RecordRequest, context: Context) -> ledger_pb2.RecordResponse:
@@ -60,8 +50,8 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         if len(request.legs) > MAX_LEGS:
             raise invalid_request("legs", f"at most {MAX_LEGS}", str(len(request.legs)))
         for index, leg in enumerate(request.legs):
-            _check(leg, index)
-        spans = [span for leg in request.legs if (span := self._start_span(leg)) is not None]
+            check(leg, index)
+        spans = [self._start_span(leg) for leg in request.legs if leg.trace_sampled]
         try:
             done = await self._spool.put(request.legs)
         except DomainError as error:
@@ -73,67 +63,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
                 span.end()
         return ledger_pb2.RecordResponse(booked_count=done.new, duplicate_count=done.duplicate)
 
-    async def WatchPolicy(
-        self, request: ledger_pb2.WatchPolicyRequest, context: Context
-    ) -> AsyncIterator[ledger_pb2.WatchPolicyResponse]:
-        """Sends the policy now and after each change."""
-        async for policy in self.board.watch(request.known_version):
-            yield ledger_pb2.WatchPolicyResponse(policy=policy)
-
-    async def Decide(self, request: ledger_pb2.DecideRequest, context: Context) -> ledger_pb2.DecideResponse:
-        """Appends a decision."""
-        if len(request.request_id) != 16:
-            raise invalid_request("request_id", "16 bytes", f"{len(request.request_id)} bytes")
-        for field in ("actor", "reason"):
-            if not getattr(request, field):
-                raise invalid_request(field, "some text", "nothing")
-        after = _core_row(request.after)
-        evidence = json_format.MessageToDict(request.evidence) if _finite(request.evidence) else None
-        if evidence is None:
-            raise invalid_request("evidence", "finite numbers", "NaN or infinity")
-
-        decision = await asyncio.to_thread(
-            self._journal.decide,
-            lambda policy: replace_row(policy, after, request.reason),
-            request_id=request.request_id,
-            expected_version=request.expected_policy_version,
-            actor=request.actor,
-            evidence=evidence,
-            now_unix_us=time.time_ns() // 1000,
-        )
-        self.board.post(_current(self._journal), self._journal.policy.version)
-        return ledger_pb2.DecideResponse(decision=_decision(decision))
-
-    async def ListDecisions(
-        self, request: ledger_pb2.ListDecisionsRequest, context: Context
-    ) -> ledger_pb2.ListDecisionsResponse:
-        """Reads the journal."""
-        size = min(request.page_size or DEFAULT_PAGE, MAX_PAGE)
-        token = request.page_token
-        if token and not (token.isdecimal() and len(token) <= MAX_TOKEN_DIGITS):
-            raise invalid_request("page_token", "a next_page_token", request.page_token[:20])
-        before = int(token) if token else None
-        # One more than asked for, to know whether there is another page.
-        found = await asyncio.to_thread(self._journal.decisions, request.workload, before, size + 1)
-        page = found[:size]
-        return ledger_pb2.ListDecisionsResponse(
-            decisions=map(_decision, page),
-            next_page_token=str(page[-1].decision_id) if len(found) > size else "",
-        )
-
-    async def Reserve(
-        self, request: ledger_pb2.ReserveRequest, context: Context
-    ) -> ledger_pb2.ReserveResponse:
-        """Not yet: there are no budgets to reserve from."""
-        raise not_available("Reserve")
-
-    async def Settle(self, request: ledger_pb2.SettleRequest, context: Context) -> ledger_pb2.SettleResponse:
-        """Not yet."""
-        raise not_available("Settle")
-
-    def _start_span(self, leg: leg_pb2.Leg) -> Span | None:
-        if not leg.trace_sampled:
-            return None
+    def _start_span(self, leg: leg_pb2.Leg) -> Span:
         parent = SpanContext(
             trace_id=int.from_bytes(leg.trace_id, "big"),
             span_id=int.from_bytes(leg.span_id, "big"),
@@ -146,103 +76,3 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
             kind=SpanKind.CONSUMER,
             attributes={names.LEG_ID: leg.leg_id.hex(), names.WORKLOAD: leg.workload},
         )
-
-
-def _check(leg: leg_pb2.Leg, index: int) -> None:
-    for field, size in (("leg_id", 16), ("request_id", 16), ("trace_id", 16), ("span_id", 8)):
-        if len(getattr(leg, field)) != size:
-            raise invalid_request(
-                f"legs[{index}].{field}", f"{size} bytes", f"{len(getattr(leg, field))} bytes"
-            )
-    for field in ("purpose", "target", "outcome"):
-        if not getattr(leg, field):
-            raise invalid_request(f"legs[{index}].{field}", "a value", "nothing")
-    if not 0 < leg.start_time.seconds < MAX_UNIX_S or not 0 <= leg.start_time.nanos < 10**9:
-        raise invalid_request(
-            f"legs[{index}].start_time", "a time from 1970 to 2200", str(leg.start_time.seconds)
-        )
-    for holder, field, limit in (
-        (leg, "http_status", 999),
-        (leg, "attempts", MAX_ATTEMPTS),
-        (leg, "latency_us", MAX_COUNT),
-        (leg, "ttft_us", MAX_COUNT),
-        *((leg.usage, field, MAX_COUNT) for field in _TOKEN_FIELDS),
-    ):
-        if getattr(holder, field) > limit:
-            raise invalid_request(f"legs[{index}].{field}", f"at most {limit}", str(getattr(holder, field)))
-
-
-def _core_row(row: policy_pb2.WorkloadPolicy) -> Row:
-    if not row.workload:
-        raise invalid_request("after.workload", "the name of a workload", "nothing")
-    if row.stage not in {stage.value for stage in Stage}:
-        raise invalid_request("after.stage", "a stage", str(row.stage))
-    if not row.allowed_targets:
-        raise invalid_request("after.allowed_targets", "at least one target", "none")
-    known = {target.value for target in Target}
-    for target in row.allowed_targets:
-        if target not in known:
-            raise invalid_request("after.allowed_targets", "targets", str(target))
-    if row.HasField("sampling"):
-        raise not_available("Decide with sampling")
-    if row.sovereign_share_ppm > 1_000_000:
-        raise invalid_request("after.sovereign_share_ppm", "0 to 1000000", str(row.sovereign_share_ppm))
-    return Row(
-        workload=row.workload,
-        stage=Stage(row.stage),
-        sovereign_share_ppm=row.sovereign_share_ppm,
-        allowed_targets=tuple(Target(item) for item in row.allowed_targets),
-        allowed_regions=tuple(row.allowed_regions),
-        fallback_allowed=row.fallback_allowed,
-    )
-
-
-def _finite(struct: struct_pb2.Struct) -> bool:
-    def values(value: struct_pb2.Value) -> Iterable[float]:
-        if value.HasField("number_value"):
-            yield value.number_value
-        for item in value.list_value.values:
-            yield from values(item)
-        for item in value.struct_value.fields.values():
-            yield from values(item)
-
-    return all(math.isfinite(number) for item in struct.fields.values() for number in values(item))
-
-
-def _proto_row(row: Row | None) -> policy_pb2.WorkloadPolicy | None:
-    if row is None:
-        return None
-    return policy_pb2.WorkloadPolicy(
-        workload=row.workload,
-        stage=policy_pb2.Stage.ValueType(row.stage),
-        sovereign_share_ppm=row.sovereign_share_ppm,
-        allowed_targets=[leg_pb2.Target.ValueType(item) for item in row.allowed_targets],
-        allowed_regions=row.allowed_regions,
-        fallback_allowed=row.fallback_allowed,
-    )
-
-
-def _current(journal: Journal) -> policy_pb2.Policy:
-    policy: Policy = journal.policy
-    rows: Iterable[Row] = (policy.rows[name] for name in sorted(policy.rows))
-    message = policy_pb2.Policy(
-        version=policy.version, workloads=[row for item in rows if (row := _proto_row(item))]
-    )
-    message.effective_time.FromMicroseconds(journal.policy_unix_us)
-    return message
-
-
-def _decision(decision: Decision) -> ledger_pb2.Decision:
-    message = ledger_pb2.Decision(
-        decision_id=decision.decision_id,
-        actor=decision.actor,
-        reason=decision.change.reason,
-        workload=decision.change.workload,
-        before=_proto_row(decision.change.before),
-        after=_proto_row(decision.change.after),
-        policy_version=decision.policy_version,
-        entry_sha256=decision.entry_sha256,
-    )
-    message.decide_time.FromMicroseconds(decision.decide_unix_us)
-    message.evidence.update(decision.evidence)
-    return message

@@ -766,16 +766,6 @@ async def test_a_journal_that_somebody_changed_stops_the_ledger(
     assert "journal entry 2 is not what was written" in line
 
 
-@pytest.mark.parametrize("method", ["Reserve", "Settle"])
-async def test_what_is_not_there_yet_says_so(ledger: Stack, method: str) -> None:
-    async with client(ledger) as stub:
-        with pytest.raises(aio.AioRpcError) as caught:
-            await getattr(stub, method)(getattr(ledger_pb2, f"{method}Request")())
-    assert caught.value.code() is StatusCode.UNIMPLEMENTED
-    info = info_of(caught.value)
-    assert (info.reason, info.metadata["method"]) == ("NOT_AVAILABLE", method)
-
-
 async def test_nothing_of_all_this_was_a_defect(ledger: Stack) -> None:
     log = ledger.log("ledger")
     assert "a defect" not in log

@@ -5,19 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import uuid
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
-from homeward.common.v1 import leg_pb2
 
 from services.common.settings import ClickHouse
-from services.common.words import Evidence, Outcome, Purpose, Target, TaskType, UsageSource, label
-from services.ledger.core.pricing import Price
 
 log = logging.getLogger(__name__)
 
@@ -35,48 +29,6 @@ CREATE TABLE IF NOT EXISTS homeward.schema_migrations
 )
 ENGINE = MergeTree ORDER BY number
 """
-
-_EVIDENCE, _TASK_TYPE, _PURPOSE, _TARGET, _OUTCOME, _SOURCE = (
-    {item.value: label(item) for item in words}
-    for words in (Evidence, TaskType, Purpose, Target, Outcome, UsageSource)
-)
-
-_COLUMNS: tuple[tuple[str, Callable[[leg_pb2.Leg], Any]], ...] = (
-    ("leg_id", lambda leg: uuid.UUID(bytes=leg.leg_id)),
-    ("request_id", lambda leg: uuid.UUID(bytes=leg.request_id)),
-    ("trace_id", lambda leg: leg.trace_id.hex()),
-    ("span_id", lambda leg: leg.span_id.hex()),
-    ("start_time", lambda leg: leg.start_time.ToMicroseconds()),
-    ("workload", lambda leg: leg.workload),
-    ("evidence", lambda leg: _word(_EVIDENCE, leg.evidence)),
-    ("task_type", lambda leg: _word(_TASK_TYPE, leg.task_type)),
-    ("key_name", lambda leg: leg.key_name),
-    ("purpose", lambda leg: _word(_PURPOSE, leg.purpose)),
-    ("target", lambda leg: _word(_TARGET, leg.target)),
-    ("upstream", lambda leg: leg.upstream),
-    ("provider", lambda leg: leg.provider),
-    ("region", lambda leg: leg.region),
-    ("model_requested", lambda leg: leg.model_requested),
-    ("model", lambda leg: leg.model),
-    ("api", lambda leg: leg.api),
-    ("streamed", lambda leg: leg.streamed),
-    ("input_tokens", lambda leg: _optional(leg.usage, "input_tokens")),
-    ("cached_input_tokens", lambda leg: _optional(leg.usage, "cached_input_tokens")),
-    ("cache_write_tokens", lambda leg: _optional(leg.usage, "cache_write_tokens")),
-    ("output_tokens", lambda leg: _optional(leg.usage, "output_tokens")),
-    ("reasoning_tokens", lambda leg: _optional(leg.usage, "reasoning_tokens")),
-    ("usage_source", lambda leg: _word(_SOURCE, leg.usage.source)),
-    ("latency_us", lambda leg: leg.latency_us),
-    ("ttft_us", lambda leg: _optional(leg, "ttft_us")),
-    ("outcome", lambda leg: _word(_OUTCOME, leg.outcome)),
-    ("http_status", lambda leg: leg.http_status),
-    ("error_reason", lambda leg: leg.error_reason),
-    ("attempts", lambda leg: leg.attempts),
-    ("policy_version", lambda leg: leg.policy_version),
-    ("sample_id", lambda leg: leg.sample_id.hex()),
-)
-_PRICE_COLUMNS = ("cost_nanos", "price_source", "price_version")
-COLUMN_NAMES = (*(name for name, _ in _COLUMNS), *_PRICE_COLUMNS, "batch")
 
 
 class MigrationError(Exception):
@@ -145,26 +97,21 @@ def statements(text: str) -> list[str]:
     return [part.strip() for part in re.split(r";\s*$", bare, flags=re.MULTILINE) if part.strip()]
 
 
-def insert_legs(client: Client, legs: Sequence[leg_pb2.Leg], prices: Sequence[Price], batch: str) -> None:
-    """Inserts one batch; the same batch inserted again changes nothing."""
-    columns: list[list[Any]] = [[read(leg) for leg in legs] for _, read in _COLUMNS]
-    columns.append([price.cost_nanos for price in prices])
-    columns.append([price.source for price in prices])
-    columns.append([price.version for price in prices])
-    columns.append([batch] * len(legs))
-    client.insert(
+def insert_block(client: Client, block: bytes, batch: str) -> None:
+    """Inserts the rows of one batch of legs; the same batch inserted again changes nothing.
+
+    Args:
+        client: of `connect`.
+        block: the rows in the Native format.
+        batch: the name by which they are known.
+    """
+    client.raw_insert(
         "homeward.legs",
-        columns,
-        column_names=COLUMN_NAMES,
-        column_oriented=True,
-        settings={"insert_deduplication_token": batch},
+        insert_block=block,
+        fmt="Native",
+        settings={
+            "insert_deduplication_token": batch,
+            # A view that lacks rows which the table has (something was killed in between) gets them now.
+            "deduplicate_blocks_in_dependent_materialized_views": 1,
+        },
     )
-
-
-def _word(words: Mapping[int, str], number: int) -> str:
-    # A number from a newer router must not stop the book.
-    return words.get(number, "")
-
-
-def _optional(message: Any, field: str) -> int | None:
-    return getattr(message, field) if message.HasField(field) else None

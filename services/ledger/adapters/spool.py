@@ -1,8 +1,8 @@
 """The ledger's spool: legs are durable here before `Record` answers, and leave when ClickHouse has them.
 
 Two threads share the outbox under a lock. The writer makes everything that has come in durable with one
-commit (group commit) and then answers all callers at once; the shipper sends sealed batches to
-ClickHouse, each under a token by which ClickHouse knows a batch that comes again.
+commit (group commit) and then answers all callers at once; the other seals batches and has them shipped, each
+under a token by which the journal and ClickHouse know a batch that comes again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
@@ -23,10 +24,11 @@ from homeward.common.v1 import leg_pb2
 from services.common.errors import DomainError, Reason
 from services.common.outbox import Outbox, OutboxFullError, Put
 from services.common.settings import ClickHouse
-from services.common.words import Outcome
 from services.ledger.adapters import clickhouse
-from services.ledger.adapters.prices import PriceList, utc
-from services.ledger.core.pricing import NOT_BILLED, Price, Tokens, price
+from services.ledger.adapters.journal.budgets import Budgets
+from services.ledger.adapters.journal.entries import Entries
+from services.ledger.adapters.prices import PriceList
+from services.ledger.adapters.shipper import Shipper
 
 log = logging.getLogger(__name__)
 
@@ -35,23 +37,42 @@ BATCH_LEGS = 20_000
 GATHER_S = 0.2
 """How long legs are gathered for an insert when there are few: five small parts a second at the most."""
 RETRY_S = 0.5
-"""Pause after ClickHouse has failed."""
+"""Pause after ClickHouse or the journal has failed."""
+REMIND_S = 60.0
+"""How often the log is told that legs still wait."""
 GROUP_LEGS = 50_000
 """Legs in one commit at the most, so that no caller waits long for the others."""
 
 FULL_RETRY_S = 5
 """Seconds after which a caller may come back to a full spool."""
 
-_UNBILLED = frozenset({Outcome.REJECTED.value, Outcome.UNREACHABLE.value})
-
 
 class Spool:
     """The spool of one ledger process."""
 
     def __init__(
-        self, state_dir: Path, prices: PriceList, settings: ClickHouse, *, max_rows: int, remember_s: int
+        self,
+        state_dir: Path,
+        prices: PriceList,
+        settings: ClickHouse,
+        entries: Entries,
+        budgets: Budgets | None,
+        pools: Mapping[str, str],
+        *,
+        max_rows: int,
+        remember_s: int,
     ) -> None:
         """Opens the spool and goes on with what waits there. Needs a running event loop.
+
+        Args:
+            state_dir: the folder of its file.
+            prices: where rates come from.
+            settings: of ClickHouse.
+            entries: the journal.
+            budgets: settled as legs are booked.
+            pools: the GPU pool of each upstream that belongs to one.
+            max_rows: legs that may wait.
+            remember_s: seconds for which the id of a leg that has left still counts as booked.
 
         Raises:
             sqlite3.OperationalError: the file can't be opened.
@@ -62,7 +83,7 @@ class Spool:
             remember_s=remember_s,
             outbox_id=os.urandom(16),
         )
-        self._prices = prices
+        self._shipper = Shipper(prices, entries, budgets, pools)
         self._settings = settings
         self._max_rows = max_rows
         self._loop = asyncio.get_running_loop()
@@ -72,7 +93,7 @@ class Spool:
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._client: Client | None = None
-        self._away = False
+        self._failing = _Failing()
         self._threads = [
             threading.Thread(target=self._write, name="spool-writer", daemon=True),
             threading.Thread(target=self._ship, name="spool-shipper", daemon=True),
@@ -116,17 +137,19 @@ class Spool:
 
     def _commit(self, group: list[tuple[Sequence[leg_pb2.Leg], asyncio.Future[Put]]]) -> None:
         items = [[(leg.leg_id, leg.SerializeToString()) for leg in legs] for legs, _ in group]
-        results: Sequence[Put | OutboxFullError | sqlite3.Error]
+        results: Sequence[Put | Exception]
         try:
             with self._lock:
-                results = self._outbox.put_groups(items, int(time.time()))
-        except sqlite3.Error as problem:
-            log.error("legs are not taken: %s", problem)
+                results = self._outbox.put_groups(items, int(time.monotonic()))
+        # A defect must not end the thread either: all callers would wait for good.
+        except Exception as problem:
+            defect = not isinstance(problem, sqlite3.Error)
+            log.error("legs are not taken: %s", problem, exc_info=defect)
             results = [problem] * len(group)
         for (_, future), result in zip(group, results, strict=True):
             self._loop.call_soon_threadsafe(self._answer, future, result)
 
-    def _answer(self, future: asyncio.Future[Put], result: Put | OutboxFullError | sqlite3.Error) -> None:
+    def _answer(self, future: asyncio.Future[Put], result: Put | Exception) -> None:
         if future.done():
             return
         if isinstance(result, Put):
@@ -155,74 +178,95 @@ class Spool:
         writer = self._threads[0]
         while True:
             stopping = self._stopping.is_set()
-            sent = self._connect() and self._send_next()
-            if sent is None:
+            outcome = self._send_next()
+            if outcome is _Sent.NOTHING:
                 if stopping and not writer.is_alive():
                     break
                 # Nothing waits: until something arrives, and then a moment for more to come.
                 self._ready.wait(RETRY_S)
                 self._ready.clear()
                 self._stopping.wait(GATHER_S)
-            elif not sent and self._stopping.wait(RETRY_S):
+            elif outcome is not _Sent.BATCH and self._stopping.wait(outcome.value):
                 break
         if self._client is not None:
             self._client.close()
         writer.join()
         self._outbox.close()
 
-    def _connect(self) -> bool:
-        if self._client is not None:
-            return True
-        try:
+    def _connected(self) -> Client:
+        if self._client is None:
             client = clickhouse.connect(self._settings)
             for name in clickhouse.migrate(client):
                 log.info("migrated: %s", name)
-        except (ClickHouseError, clickhouse.MigrationError, OSError) as error:
-            self._note_away(error)
-            return False
-        self._client = client
-        return True
+            self._client = client
+        return self._client
 
-    def _send_next(self) -> bool | None:
-        """True if a batch is in ClickHouse, False if it is not, None if nothing waits."""
-        assert self._client is not None
+    def _send_next(self) -> _Sent:
+        batch = None
         try:
+            client = self._connected()
             with self._lock:
                 batch = self._outbox.next_batch(BATCH_LEGS)
             if batch is None:
-                return None
-            legs = [leg_pb2.Leg.FromString(payload) for payload in batch.payloads]
-            clickhouse.insert_legs(self._client, legs, [self._price(leg) for leg in legs], batch.token)
+                return _Sent.NOTHING
+            self._shipper.ship(client, batch)
             with self._lock:
-                self._outbox.acknowledge(batch.number, int(time.time()))
+                self._outbox.acknowledge(batch.number, int(time.monotonic()))
         # Whatever it is, the batch stays, and is tried again under the same token.
-        except (ClickHouseError, OSError, sqlite3.Error) as error:
+        except (ClickHouseError, clickhouse.MigrationError, OSError) as error:
             self._client = None
-            self._note_away(error)
-            return False
+            self._failing.note(f"ClickHouse does not take legs: {_first_line(error)}", self._outbox.waiting)
+            return _Sent.RETRY
+        except (DomainError, sqlite3.Error) as error:
+            self._failing.note(f"legs can't be booked: {_first_line(error)}", self._outbox.waiting)
+            return _Sent.RETRY
         # A defect must not end the thread unseen: everything behind this batch would wait for good.
-        except Exception:
-            log.exception("a batch can't be sent; it waits")
-            return False
-        if self._away:
-            self._away = False
-            log.info("ClickHouse takes legs again; %d wait", self._outbox.waiting)
-        return True
+        except Exception as error:
+            name = "the next batch" if batch is None else f"batch {batch.token}"
+            self._failing.note(
+                f"{name} can't be booked, and all legs behind it wait; this is a defect, please report it"
+                f" with this log ({type(error).__name__}: {_first_line(error)})",
+                self._outbox.waiting,
+                error,
+            )
+            return _Sent.DEFECT
+        self._failing.over(self._outbox.waiting)
+        return _Sent.BATCH
 
-    def _note_away(self, error: Exception) -> None:
-        if not self._away:
-            self._away = True
-            log.warning("ClickHouse does not take legs: %s", str(error).split("\n")[0])
 
-    def _price(self, leg: leg_pb2.Leg) -> Price:
-        if leg.outcome in _UNBILLED:
-            return NOT_BILLED
-        usage = leg.usage
-        tokens = Tokens(
-            input=usage.input_tokens if usage.HasField("input_tokens") else None,
-            cached_input=usage.cached_input_tokens if usage.HasField("cached_input_tokens") else None,
-            cache_write=usage.cache_write_tokens if usage.HasField("cache_write_tokens") else None,
-            output=usage.output_tokens if usage.HasField("output_tokens") else None,
-            reasoning=usage.reasoning_tokens if usage.HasField("reasoning_tokens") else None,
-        )
-        return price(tokens, self._prices.rates(leg.provider, leg.model, utc(leg.start_time.seconds)))
+class _Sent(Enum):
+    """What came of sending a batch; the value is the pause in seconds before the next attempt."""
+
+    BATCH = 0.0
+    NOTHING = -1.0
+    RETRY = RETRY_S
+    DEFECT = 10.0
+
+
+class _Failing:
+    """Tells the log when legs stop leaving, that they still wait, and when they leave again."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._told = 0.0
+        self._defect = False
+
+    def note(self, what: str, waiting: int, defect: Exception | None = None) -> None:
+        """Legs can't leave now."""
+        now = time.monotonic()
+        if self._since is None or (defect is not None and not self._defect):
+            self._since, self._told, self._defect = self._since or now, now, defect is not None
+            log.log(logging.WARNING if defect is None else logging.ERROR, "%s", what, exc_info=defect)
+        elif now - self._told >= REMIND_S:
+            self._told = now
+            log.error("%s; %d legs wait since %d s", what, waiting, now - self._since, exc_info=defect)
+
+    def over(self, waiting: int) -> None:
+        """Legs leave."""
+        if self._since is not None:
+            log.info("legs leave again after %d s; %d wait", time.monotonic() - self._since, waiting)
+            self._since, self._defect = None, False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0]

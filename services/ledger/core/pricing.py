@@ -1,19 +1,24 @@
 """What a leg costs: token counts times rates, in integer nano-dollars.
 
 Rates are nano-dollars per million tokens, so that the cheapest published price ($0.0375 per million) is
-exact. A sum is rounded once, half to even.
+exact. A sum is rounded once, half to even; its parts are the differences of the rounded running sums, so that
+they add up to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from decimal import Decimal
+from typing import Any, TypeAlias
 
 NANOS_PER_DOLLAR = 1_000_000_000
 TOKENS_PER_RATE = 1_000_000
 MAX_NANOS = 2**63 - 1
 """The largest cost that the book can hold: nine billion dollars. A larger one is somebody's mistake."""
+
+Parts: TypeAlias = tuple[int, int, int, int, int, int]
+"""Nano-dollars by `book.TokenClass`, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,15 @@ class Rate:
                 rate = tier
         return rate
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"base": self.base, "tiers": [list(tier) for tier in self.tiers]}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Rate:
+        """What `to_dict` gave."""
+        return Rate(data["base"], tuple((above, rate) for above, rate in data["tiers"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -53,6 +67,25 @@ class Rates:
     reasoning: Rate | None
     per_request: int = 0
     """Nano-dollars for each request."""
+
+    @property
+    def by_class(self) -> tuple[Rate | None, Rate | None, Rate | None, Rate | None, Rate | None]:
+        """The rates of the five classes of tokens, in the order of `book.TokenClass`."""
+        return (self.input, self.cached_input, self.cache_write, self.output, self.reasoning)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value.to_dict() if isinstance(value, Rate) else value for name, value in values.items()}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Rates:
+        """What `to_dict` gave."""
+        values: dict[str, Any] = {
+            name: Rate.from_dict(value) if isinstance(value, Mapping) else value
+            for name, value in data.items()
+        }
+        return Rates(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +107,15 @@ class Price:
     """None is unknown, which is not zero."""
     source: str
     version: str
+    parts_nanos: Parts | None
+    """What of it was paid for each class, None if the cost is unknown; they add up to it."""
 
 
-UNKNOWN = Price(None, "unknown", "")
-NOT_BILLED = Price(0, "not_billed", "")
+UNKNOWN = Price(None, "unknown", "", None)
+NOT_BILLED = Price(0, "not_billed", "", (0, 0, 0, 0, 0, 0))
 """The server refused the call or was not reached: nothing was generated, nothing is billed."""
+PENDING = Price(None, "pool", "", None)
+"""It ran on GPUs of the organisation's own: known when their hour is over and spread over its legs."""
 
 
 def price(tokens: Tokens, rates: Rates | None) -> Price:
@@ -87,25 +124,29 @@ def price(tokens: Tokens, rates: Rates | None) -> Price:
         return UNKNOWN
     if tokens.input is None and tokens.output is None:
         return UNKNOWN
-    pairs: Sequence[tuple[int | None, Rate | None]] = (
-        (tokens.input, rates.input),
-        (tokens.cached_input, rates.cached_input),
-        (tokens.cache_write, rates.cache_write),
-        (tokens.output, rates.output),
-        (tokens.reasoning, rates.reasoning),
-    )
-    all_input = sum(count or 0 for count, _ in pairs[:3])
-    total = 0
-    for count, rate in pairs:
+    counts = (tokens.input, tokens.cached_input, tokens.cache_write, tokens.output, tokens.reasoning)
+    all_input = sum(count or 0 for count in counts[:3])
+    total = rounded = 0
+    parts: list[int] = []
+    for count, rate in zip(counts, rates.by_class, strict=True):
         if count is None:
             return UNKNOWN
-        if count == 0:
-            continue
-        if rate is None:
-            return UNKNOWN
-        total += count * rate.at(all_input)
-    cost_nanos = _divide(total, TOKENS_PER_RATE) + rates.per_request
-    return Price(cost_nanos, rates.source, rates.version) if cost_nanos <= MAX_NANOS else UNKNOWN
+        if count:
+            if rate is None:
+                return UNKNOWN
+            total += count * rate.at(all_input)
+        before, rounded = rounded, _divide(total, TOKENS_PER_RATE)
+        parts.append(rounded - before)
+    cost_nanos = rounded + rates.per_request
+    if cost_nanos > MAX_NANOS:
+        return UNKNOWN
+    fresh, cached, written, output, reasoning = parts
+    return Price(
+        cost_nanos,
+        rates.source,
+        rates.version,
+        (fresh, cached, written, output, reasoning, rates.per_request),
+    )
 
 
 def nanos(dollars: Decimal) -> int:

@@ -214,6 +214,55 @@ def test_what_waits_is_never_forgotten(path: Path) -> None:
     assert drain(outbox) == payloads("b")
 
 
+@pytest.mark.parametrize("jumps_s", [(0, -3600), (0, -30 * 86_400, 5), (1_000_000, 3, 40)])
+def test_a_clock_that_jumps_back_or_begins_anew_forgets_nothing_early(
+    path: Path, jumps_s: tuple[int, ...]
+) -> None:
+    outbox = open_outbox(path, remember_s=60)
+    outbox.put(items("a"), 0)
+    drain_at(outbox, 0)
+    for number, at_s in enumerate(jumps_s):
+        # A clock that was set while the ledger was down.
+        outbox.close()
+        outbox = open_outbox(path, remember_s=60)
+        outbox.put(items(f"other {number}"), at_s)
+        drain_at(outbox, at_s)
+        assert outbox.put(items("a"), at_s) == Put(new=0, duplicate=1)
+    drain_at(outbox, at_s)
+    outbox.put(items("last"), at_s + 61)
+    drain_at(outbox, at_s + 61)
+    assert outbox.put(items("a"), at_s + 61) == Put(new=1, duplicate=0)
+
+
+def test_a_clock_that_is_set_back_while_the_file_is_open_forgets_nothing_early(path: Path) -> None:
+    outbox = open_outbox(path, remember_s=60)
+    outbox.put(items("a"), 1_000_000)
+    drain_at(outbox, 1_000_000)
+    for at_s in (1_000_030, 0, 29):
+        outbox.put(items(f"at {at_s}"), at_s)
+        drain_at(outbox, at_s)
+        assert outbox.put(items("a"), at_s) == Put(new=0, duplicate=1)
+    outbox.put(items("last"), 61)
+    drain_at(outbox, 61)
+    assert outbox.put(items("a"), 61) == Put(new=1, duplicate=0)
+
+
+def drain_at(outbox: Outbox, now_s: int) -> None:
+    while batch := outbox.next_batch(100):
+        outbox.acknowledge(batch.number, now_s)
+
+
+def test_an_id_that_is_remembered_takes_little_room(path: Path) -> None:
+    outbox = open_outbox(path, max_rows=2000)
+    rows = 40_000
+    for first in range(0, rows, 2000):
+        numbers = range(first, first + 2000)
+        outbox.put([(number.to_bytes(16, "big"), bytes(300)) for number in numbers], 0)
+        drain_at(outbox, 0)
+    outbox.close()
+    assert path.stat().st_size < 100 * rows
+
+
 def test_a_file_keeps_its_identity_and_a_new_file_has_another(tmp_path: Path) -> None:
     def token(path: Path, outbox_id: bytes) -> str:
         outbox = Outbox(path, max_rows=10, remember_s=0, outbox_id=outbox_id)
@@ -335,9 +384,40 @@ def test_a_killed_sender_goes_on_where_it_stopped(path: Path, after_lines: int) 
     assert [int(payload) for payload in drain(outbox, 1000)] == list(range(5000 - waiting, 5000))
 
 
+VERSION_1 = """
+CREATE TABLE item (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, batch INTEGER, moved_s INTEGER NOT NULL,
+  payload BLOB
+);
+CREATE INDEX item_unsealed ON item (seq) WHERE batch IS NULL;
+CREATE INDEX item_sealed ON item (batch) WHERE batch IS NOT NULL AND payload IS NOT NULL;
+CREATE TABLE state (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1), outbox_id BLOB NOT NULL, last_batch INTEGER NOT NULL
+);
+INSERT INTO state VALUES (1, x'000102030405060708090a0b0c0d0e0f', 7);
+INSERT INTO item (id, batch, moved_s, payload) VALUES
+  (CAST('left' AS BLOB), 6, 1790000000, NULL),
+  (CAST('a' AS BLOB), 7, 1790000000, CAST('payload of a' AS BLOB)),
+  (CAST('b' AS BLOB), NULL, 1790000001, CAST('payload of b' AS BLOB));
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_version_before_goes_on_where_it_stopped(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.executescript(VERSION_1)
+    db.close()
+    outbox = open_outbox(path)
+    assert outbox.put(items("left", "a", "b", "c"), 5) == Put(new=1, duplicate=3)
+    assert outbox.next_batch(10) == Batch(7, OUTBOX_ID, payloads("a"))
+    assert drain(outbox) == payloads("a", "b", "c")
+    outbox.close()
+    assert open_outbox(path).put(items("left", "a", "c"), 0) == Put(new=0, duplicate=3)
+
+
 @pytest.mark.parametrize(
     "made_by",
-    ["CREATE TABLE item (seq INTEGER PRIMARY KEY, id BLOB, payload BLOB)", "PRAGMA user_version = 2"],
+    ["CREATE TABLE item (seq INTEGER PRIMARY KEY, id BLOB, payload BLOB)", "PRAGMA user_version = 99"],
 )
 def test_a_file_with_another_versions_tables_is_not_touched(path: Path, made_by: str) -> None:
     open_outbox(path).close()

@@ -323,6 +323,10 @@ class ReserveRequest(_message.Message):
     KEY_NAME_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     AMOUNT_NANOS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     leg_id: _builtins.bytes
     """leg_id names the leg, 16 bytes. A leg reserves once."""
     workload: _builtins.str
@@ -332,7 +336,17 @@ class ReserveRequest(_message.Message):
     purpose: _leg_pb2.Purpose.ValueType
     """purpose is the leg's."""
     amount_nanos: _builtins.int
-    """amount_nanos is the most that the leg can cost, in nano-dollars."""
+    """amount_nanos is the most that the leg can cost, in nano-dollars; 0 leaves it to the ledger, which
+    prices the tokens below.
+    """
+    provider: _builtins.str
+    """provider is whose price list applies."""
+    model: _builtins.str
+    """model is the model that will be called, as its server calls it."""
+    input_tokens: _builtins.int
+    """input_tokens is the most that the prompt can have."""
+    output_tokens: _builtins.int
+    """output_tokens is the most that the answer can have, reasoning included."""
     def __init__(
         self,
         *,
@@ -341,10 +355,14 @@ class ReserveRequest(_message.Message):
         key_name: _builtins.str = ...,
         purpose: _leg_pb2.Purpose.ValueType = ...,
         amount_nanos: _builtins.int = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_nanos", b"amount_nanos", "key_name", b"key_name", "leg_id", b"leg_id", "purpose", b"purpose", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_nanos", b"amount_nanos", "input_tokens", b"input_tokens", "key_name", b"key_name", "leg_id", b"leg_id", "model", b"model", "output_tokens", b"output_tokens", "provider", b"provider", "purpose", b"purpose", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -357,18 +375,30 @@ class ReserveResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ALLOWED_TARGETS_FIELD_NUMBER: _builtins.int
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    OVER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def allowed_targets(self) -> _containers.RepeatedScalarFieldContainer[_leg_pb2.Target.ValueType]:
         """allowed_targets are where the leg may run under the budgets' rules; empty means no restriction."""
+
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """budgets are the names of those that apply."""
+
+    @_builtins.property
+    def over(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """over are the names of those whose limit the leg passes and that only alert."""
 
     def __init__(
         self,
         *,
         allowed_targets: _abc.Iterable[_leg_pb2.Target.ValueType] | None = ...,
+        budgets: _abc.Iterable[_builtins.str] | None = ...,
+        over: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_targets", b"allowed_targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_targets", b"allowed_targets", "budgets", b"budgets", "over", b"over"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,3 +472,184 @@ class SettleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SettleResponse: _TypeAlias = SettleResponse  # noqa: Y015
+
+@_typing.final
+class ListBudgetsRequest(_message.Message):
+    """ListBudgetsRequest asks for the budgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsRequest: _TypeAlias = ListBudgetsRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetsResponse(_message.Message):
+    """ListBudgetsResponse has all budgets of the settings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]:
+        """budgets are sorted by name."""
+
+    def __init__(
+        self,
+        *,
+        budgets: _abc.Iterable[Global___Budget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsResponse: _TypeAlias = ListBudgetsResponse  # noqa: Y015
+
+@_typing.final
+class Budget(_message.Message):
+    """Budget is how a budget stands in its current period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PERIOD_START_FIELD_NUMBER: _builtins.int
+    LIMIT_NANOS_FIELD_NUMBER: _builtins.int
+    SPENT_NANOS_FIELD_NUMBER: _builtins.int
+    RESERVED_NANOS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    AT_CAP_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is its name in the settings."""
+    limit_nanos: _builtins.int
+    """limit_nanos is what may be spent in a period, in nano-dollars."""
+    spent_nanos: _builtins.int
+    """spent_nanos is what booked legs have cost."""
+    reserved_nanos: _builtins.int
+    """reserved_nanos is set aside for legs that are under way."""
+    unknown_count: _builtins.int
+    """unknown_count counts booked legs whose cost is unknown, so that spent_nanos lacks it."""
+    at_cap: _builtins.str
+    """at_cap is what happens at the limit: `refuse`, `sovereign` or `alert`."""
+    @_builtins.property
+    def period_start(self) -> _timestamp_pb2.Timestamp:
+        """period_start is when the current period began, UTC."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        period_start: _timestamp_pb2.Timestamp | None = ...,
+        limit_nanos: _builtins.int = ...,
+        spent_nanos: _builtins.int = ...,
+        reserved_nanos: _builtins.int = ...,
+        unknown_count: _builtins.int = ...,
+        at_cap: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period_start", b"period_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_cap", b"at_cap", "limit_nanos", b"limit_nanos", "name", b"name", "period_start", b"period_start", "reserved_nanos", b"reserved_nanos", "spent_nanos", b"spent_nanos", "unknown_count", b"unknown_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Budget: _TypeAlias = Budget  # noqa: Y015
+
+@_typing.final
+class RepriceRequest(_message.Message):
+    """RepriceRequest says which legs are priced again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    UNKNOWN_ONLY_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """request_id makes the call idempotent: a UUID as 16 bytes. Required."""
+    provider: _builtins.str
+    """provider restricts them to one provider; empty means all."""
+    model: _builtins.str
+    """model restricts them to one model that served; empty means all."""
+    unknown_only: _builtins.bool
+    """unknown_only leaves legs alone whose cost is known."""
+    validate_only: _builtins.bool
+    """validate_only computes the difference and books nothing."""
+    actor: _builtins.str
+    """actor is who asks for it. Required."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """start_time is when the first of the legs began. Required."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """end_time is the first time that is no longer meant. Required."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        unknown_only: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "end_time", b"end_time", "model", b"model", "provider", b"provider", "request_id", b"request_id", "start_time", b"start_time", "unknown_only", b"unknown_only", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepriceRequest: _TypeAlias = RepriceRequest  # noqa: Y015
+
+@_typing.final
+class RepriceResponse(_message.Message):
+    """RepriceResponse tells what was booked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    LEG_COUNT_FIELD_NUMBER: _builtins.int
+    FOUND_COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_NANOS_FIELD_NUMBER: _builtins.int
+    entry_id: _builtins.int
+    """entry_id is the entry in the journal; 0 if there was nothing to correct or nothing was booked."""
+    leg_count: _builtins.int
+    """leg_count is how many legs cost something else now."""
+    found_count: _builtins.int
+    """found_count is how many of them had an unknown cost."""
+    unknown_count: _builtins.int
+    """unknown_count is how many legs of unknown cost remain."""
+    difference_nanos: _builtins.int
+    """difference_nanos is what they cost more (or, negative, less) than booked before."""
+    def __init__(
+        self,
+        *,
+        entry_id: _builtins.int = ...,
+        leg_count: _builtins.int = ...,
+        found_count: _builtins.int = ...,
+        unknown_count: _builtins.int = ...,
+        difference_nanos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference_nanos", b"difference_nanos", "entry_id", b"entry_id", "found_count", b"found_count", "leg_count", b"leg_count", "unknown_count", b"unknown_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepriceResponse: _TypeAlias = RepriceResponse  # noqa: Y015

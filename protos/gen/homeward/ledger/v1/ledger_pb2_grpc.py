@@ -66,6 +66,16 @@ class LedgerServiceStub:
                 request_serializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.SettleRequest.SerializeToString,
                 response_deserializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.SettleResponse.FromString,
                 _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/homeward.ledger.v1.LedgerService/ListBudgets',
+                request_serializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
+        self.Reprice = channel.unary_unary(
+                '/homeward.ledger.v1.LedgerService/Reprice',
+                request_serializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.RepriceRequest.SerializeToString,
+                response_deserializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.RepriceResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer:
@@ -112,7 +122,23 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Settle(self, request, context):
-        """Settle replaces a reservation by what the leg cost.
+        """Settle replaces reservations of legs that will not be booked: those that were never called. A leg
+        that is booked settles its reservation itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgets(self, request, context):
+        """ListBudgets tells what is spent and reserved of each budget in its current period.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reprice(self, request, context):
+        """Reprice books the difference that today's prices make to legs that are booked: a correction entry,
+        never an edit. It is how legs of unknown cost get one after a price was added to the settings.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,6 +176,16 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.Settle,
                     request_deserializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.SettleRequest.FromString,
                     response_serializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.SettleResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.ListBudgetsResponse.SerializeToString,
+            ),
+            'Reprice': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reprice,
+                    request_deserializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.RepriceRequest.FromString,
+                    response_serializer=homeward_dot_ledger_dot_v1_dot_ledger__pb2.RepriceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -316,6 +352,60 @@ class LedgerService:
             '/homeward.ledger.v1.LedgerService/Settle',
             homeward_dot_ledger_dot_v1_dot_ledger__pb2.SettleRequest.SerializeToString,
             homeward_dot_ledger_dot_v1_dot_ledger__pb2.SettleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeward.ledger.v1.LedgerService/ListBudgets',
+            homeward_dot_ledger_dot_v1_dot_ledger__pb2.ListBudgetsRequest.SerializeToString,
+            homeward_dot_ledger_dot_v1_dot_ledger__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reprice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeward.ledger.v1.LedgerService/Reprice',
+            homeward_dot_ledger_dot_v1_dot_ledger__pb2.RepriceRequest.SerializeToString,
+            homeward_dot_ledger_dot_v1_dot_ledger__pb2.RepriceResponse.FromString,
             options,
             channel_credentials,
             insecure,

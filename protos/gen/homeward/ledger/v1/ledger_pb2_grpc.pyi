@@ -51,7 +51,15 @@ class LedgerServiceStub:
     Reserve: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ReserveRequest, _ledger_pb2.ReserveResponse]
     """Reserve sets money of a budget aside before a leg is called. Fails with BUDGET_EXHAUSTED."""
     Settle: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.SettleRequest, _ledger_pb2.SettleResponse]
-    """Settle replaces a reservation by what the leg cost."""
+    """Settle replaces reservations of legs that will not be booked: those that were never called. A leg
+    that is booked settles its reservation itself.
+    """
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListBudgetsRequest, _ledger_pb2.ListBudgetsResponse]
+    """ListBudgets tells what is spent and reserved of each budget in its current period."""
+    Reprice: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.RepriceRequest, _ledger_pb2.RepriceResponse]
+    """Reprice books the difference that today's prices make to legs that are booked: a correction entry,
+    never an edit. It is how legs of unknown cost get one after a price was added to the settings.
+    """
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
@@ -76,7 +84,15 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     Reserve: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ReserveRequest, _ledger_pb2.ReserveResponse]  # type: ignore[assignment]
     """Reserve sets money of a budget aside before a leg is called. Fails with BUDGET_EXHAUSTED."""
     Settle: _aio.UnaryUnaryMultiCallable[_ledger_pb2.SettleRequest, _ledger_pb2.SettleResponse]  # type: ignore[assignment]
-    """Settle replaces a reservation by what the leg cost."""
+    """Settle replaces reservations of legs that will not be booked: those that were never called. A leg
+    that is booked settles its reservation itself.
+    """
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListBudgetsRequest, _ledger_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """ListBudgets tells what is spent and reserved of each budget in its current period."""
+    Reprice: _aio.UnaryUnaryMultiCallable[_ledger_pb2.RepriceRequest, _ledger_pb2.RepriceResponse]  # type: ignore[assignment]
+    """Reprice books the difference that today's prices make to legs that are booked: a correction entry,
+    never an edit. It is how legs of unknown cost get one after a price was added to the settings.
+    """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """LedgerService is the book of record: it books every leg exactly once, holds budgets and decisions,
@@ -134,6 +150,26 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.SettleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.SettleResponse, _abc.Awaitable[_ledger_pb2.SettleResponse]]:
-        """Settle replaces a reservation by what the leg cost."""
+        """Settle replaces reservations of legs that will not be booked: those that were never called. A leg
+        that is booked settles its reservation itself.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _ledger_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ListBudgetsResponse, _abc.Awaitable[_ledger_pb2.ListBudgetsResponse]]:
+        """ListBudgets tells what is spent and reserved of each budget in its current period."""
+
+    @_abc_1.abstractmethod
+    def Reprice(
+        self,
+        request: _ledger_pb2.RepriceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.RepriceResponse, _abc.Awaitable[_ledger_pb2.RepriceResponse]]:
+        """Reprice books the difference that today's prices make to legs that are booked: a correction entry,
+        never an edit. It is how legs of unknown cost get one after a price was added to the settings.
+        """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

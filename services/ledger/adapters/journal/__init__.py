@@ -1,0 +1,1 @@
+"""The journal: hash-chained decisions, money and budgets, in SQLite or PostgreSQL."""

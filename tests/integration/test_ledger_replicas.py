@@ -1,0 +1,364 @@
+"""Many ledgers on one PostgreSQL: one chain of entries, one line of policies, nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+from google.rpc import error_details_pb2
+from grpc import StatusCode, aio
+from grpc_status import rpc_status
+from homeward.common.v1 import leg_pb2, policy_pb2, usage_pb2
+from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+
+from deploy.local.ports import free_ports
+from services.ledger.adapters.journal.database import Database
+from services.ledger.adapters.journal.decisions import Decisions
+from services.ledger.adapters.journal.entries import Entries
+from tests.support.postgres import ESCAPED, PASSWORD, Postgres
+from tests.support.stack import ROOT, WAIT_S, Stack, until
+
+pytestmark = [pytest.mark.postgres, pytest.mark.asyncio(loop_scope="module")]
+
+Stub = ledger_pb2_grpc.LedgerServiceStub
+
+APPEND = """
+import sys
+from services.ledger.adapters.journal.database import Database
+from services.ledger.adapters.journal.entries import Entries
+from tests.support.journal import simple_draft
+url, name = sys.argv[1:]
+entries = Entries(Database(url))
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(15):
+    for batch in (f"shared-{number}", f"{name}-{number}"):
+        entries.confirm(entries.append(simple_draft(batch), now_unix_us=number).entry_id)
+        print(batch, flush=True)
+"""
+DECIDE = """
+import os, sys, time
+from services.common.errors import DomainError, Reason
+from services.common.words import Stage
+from services.ledger.adapters.journal.database import Database
+from services.ledger.adapters.journal.decisions import Decisions
+from services.ledger.core.policy import Change, Row
+url, name = sys.argv[1:]
+decisions = Decisions(Database(url))
+print("ready", flush=True)
+sys.stdin.readline()
+for version in range(12):
+    while decisions.policy.version < version:
+        decisions.refresh()
+    try:
+        decisions.decide(
+            lambda policy: Change(name, policy.rows.get(name), Row(name, Stage.SHADOWED), "a race"),
+            request_id=os.urandom(16), expected_version=version, actor=name, evidence={}, now_unix_us=version,
+        )
+        print(version, flush=True)
+    except DomainError as error:
+        assert error.reason is Reason.POLICY_CHANGED, error
+        assert error.metadata["expected_version"] == str(version)
+"""
+
+
+@pytest.fixture
+def place(postgres: Postgres) -> str:
+    return postgres.place()
+
+
+def started(script: str, url: str, names: str) -> list[subprocess.Popen[str]]:
+    """Processes that have opened the journal together, and begin together."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, url, name],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in names
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return processes
+
+
+def told(process: subprocess.Popen[str]) -> list[str]:
+    """What it says until it ends."""
+    assert process.stdout is not None
+    lines = process.stdout.read().split()
+    process.wait(WAIT_S)
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdout.close()
+    return lines
+
+
+async def test_processes_that_append_at_once_lose_nothing_and_make_one_chain(place: str) -> None:
+    *lasting, killed = started(APPEND, place, "abx")
+    assert killed.stdout is not None
+    acknowledged = [killed.stdout.readline().strip() for _ in range(10)]
+    killed.send_signal(signal.SIGKILL)
+    acknowledged += told(killed)
+    for process in lasting:
+        assert len(told(process)) == 30
+        assert process.returncode == 0
+    with closing(Database(place)) as database:
+        entries = Entries(database)
+        found = [entry.draft.batch for entry in entries.read(0, 1000)]
+        checked = list(entries.check())
+    assert len(found) == len(set(found))
+    expected = {f"{name}-{number}" for name in ("shared", "a", "b") for number in range(15)}
+    assert set(found) - {batch for batch in found if batch.startswith("x-")} == expected
+    assert set(acknowledged) <= set(found)
+    assert [item.entry_id for item in checked] == list(range(1, len(found) + 1))
+    assert {item.problem for item in checked} == {None}
+
+
+async def test_of_processes_that_decide_on_the_same_policy_exactly_one_wins(place: str) -> None:
+    processes = started(DECIDE, place, "abc")
+    wins = Counter(int(version) for process in processes for version in told(process))
+    assert [process.returncode for process in processes] == [0] * 3
+    assert wins == dict.fromkeys(range(12), 1)
+    with closing(Database(place)) as database:
+        decisions = Decisions(database)
+        assert decisions.policy.version == 12
+        assert [item.decision_id for item in decisions.decisions("", None, 100)] == list(range(12, 0, -1))
+
+
+class Ledgers:
+    """Two ledgers with spools of their own, on one PostgreSQL and one ClickHouse."""
+
+    def __init__(self, folder: Path, server: Postgres) -> None:
+        self.server = server
+        self.journal_url = server.place()
+        self.stack = Stack(folder, HOMEWARD_JOURNAL_URL=self.journal_url)
+        self.ports = {"first": self.stack.ports["ledger"], "second": free_ports(1)[0]}
+        self.sent = 0
+        self._second: asyncio.subprocess.Process | None = None
+
+    async def start_second(self) -> None:
+        part = self.stack.parts["ledger"]
+        environment = {
+            **part.environment,
+            "HOMEWARD_JOURNAL_URL": self.journal_url,
+            "HOMEWARD_LEDGER__GRPC": f"127.0.0.1:{self.ports['second']}",
+            "HOMEWARD_LEDGER__STATE_DIR": str(self.stack.folder / "second"),
+        }
+        with (self.stack.folder / "second.log").open("ab") as log:
+            self._second = await asyncio.create_subprocess_exec(
+                *part.command, cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+        async with aio.insecure_channel(f"127.0.0.1:{self.ports['second']}") as channel:
+            await asyncio.wait_for(channel.channel_ready(), WAIT_S)
+
+    def logs(self) -> str:
+        return self.stack.log("ledger") + (self.stack.folder / "second.log").read_text()
+
+    async def stop(self) -> None:
+        if self._second is not None:
+            self._second.terminate()
+            await asyncio.wait_for(self._second.wait(), WAIT_S)
+        await self.stack.stop()
+
+    @asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator[Stub]:
+        async with aio.insecure_channel(f"127.0.0.1:{self.ports[name]}") as channel:
+            yield Stub(channel)
+
+
+@pytest.fixture(scope="module")
+def own_postgres(postgres: Postgres) -> Iterator[Postgres]:
+    """A server that a test may stop."""
+    assert postgres.url
+    server = Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+async def ledgers(tmp_path_factory: pytest.TempPathFactory, own_postgres: Postgres) -> AsyncIterator[Ledgers]:
+    made = Ledgers(tmp_path_factory.mktemp("replicas"), own_postgres)
+    try:
+        await made.stack.start("clickhouse", "ledger")
+        await made.start_second()
+        yield made
+    finally:
+        await made.stop()
+
+
+async def policy(stub: Stub) -> policy_pb2.Policy:
+    call = stub.WatchPolicy(ledger_pb2.WatchPolicyRequest(), timeout=WAIT_S)
+    found: policy_pb2.Policy = (await call.read()).policy
+    call.cancel()
+    return found
+
+
+def decision(version: int, share_ppm: int) -> ledger_pb2.DecideRequest:
+    after = policy_pb2.WorkloadPolicy(
+        workload="summaries",
+        stage=policy_pb2.STAGE_CANARY,
+        sovereign_share_ppm=share_ppm,
+        allowed_targets=[leg_pb2.TARGET_CLOUD, leg_pb2.TARGET_SOVEREIGN],
+        fallback_allowed=True,
+    )
+    return ledger_pb2.DecideRequest(
+        request_id=os.urandom(16), expected_policy_version=version, actor="tests", reason="shown", after=after
+    )
+
+
+async def record(ledgers: Ledgers, name: str, count: int) -> None:
+    """Books legs at one of the ledgers; `ledgers.sent` counts those that it has acknowledged."""
+    legs = []
+    for number in range(count):
+        leg = leg_pb2.Leg(
+            leg_id=os.urandom(16),
+            request_id=os.urandom(16),
+            trace_id=os.urandom(16),
+            span_id=os.urandom(8),
+            workload="summaries",
+            purpose=leg_pb2.PURPOSE_PRODUCTION,
+            target=leg_pb2.TARGET_CLOUD,
+            upstream="cloud",
+            provider="homeward-stand-in",
+            model="stand-in-mini",
+            usage=usage_pb2.Usage(
+                source=usage_pb2.USAGE_SOURCE_UPSTREAM,
+                input_tokens=1000 + number,
+                cached_input_tokens=0,
+                cache_write_tokens=0,
+                output_tokens=10,
+                reasoning_tokens=0,
+            ),
+            outcome=leg_pb2.OUTCOME_OK,
+            http_status=200,
+            attempts=1,
+        )
+        leg.start_time.FromSeconds(1_790_000_000 + number)
+        legs.append(leg)
+    async with ledgers.client(name) as stub:
+        answer = await stub.Record(ledger_pb2.RecordRequest(legs=legs), timeout=WAIT_S)
+    assert answer.booked_count == count
+    ledgers.sent += count
+
+
+async def assert_booked(ledgers: Ledgers) -> None:
+    """Waits until each leg is a row, and proves that the rows are once what the one chain says."""
+    query = "SELECT count(), uniqExact(leg_id), sum(cost_nanos) FROM homeward.legs"
+
+    async def all_there() -> bool:
+        return bool((await ledgers.stack.query(query))[0][0] >= ledgers.sent)
+
+    try:
+        await until(all_there, f"{ledgers.sent} rows")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{ledgers.logs()}") from error
+    with closing(Database(ledgers.journal_url)) as database:
+        entries = Entries(database)
+
+        async def confirmed() -> bool:
+            return entries.whole_up_to() == entries.read(0, 10_000)[-1].entry_id
+
+        await until(confirmed, "all entries are confirmed")
+        checked = list(entries.check())
+    ((count, different, cost_nanos),) = await ledgers.stack.query(query)
+    assert count == different == ledgers.sent
+    assert {item.problem for item in checked} == {None}
+    drafts = [item.entry.draft for item in checked if item.entry is not None]
+    assert sum(draft.leg_count for draft in drafts) == count
+    assert sum(draft.cost_nanos for draft in drafts) == cost_nanos > 0
+
+
+async def test_a_decision_at_one_ledger_reaches_those_who_watch_another(ledgers: Ledgers) -> None:
+    async with ledgers.client("first") as first, ledgers.client("second") as second:
+        watch = second.WatchPolicy(ledger_pb2.WatchPolicyRequest(), timeout=WAIT_S)
+        before = (await watch.read()).policy
+        # Both have settled the same settings at once, by one decision a workload.
+        assert before.version == 2
+        assert before == await policy(first)
+        done = (await first.Decide(decision(2, 30_000))).decision
+        after = (await watch.read()).policy
+        watch.cancel()
+        assert after.version == done.policy_version == 3
+        assert done.after in after.workloads
+        assert after.effective_time == done.decide_time
+        # And back: the second goes on from what the first has decided.
+        watch = first.WatchPolicy(ledger_pb2.WatchPolicyRequest(known_version=3), timeout=WAIT_S)
+        done = (await second.Decide(decision(3, 40_000))).decision
+        assert (await watch.read()).policy.version == done.policy_version == 4
+        watch.cancel()
+
+
+async def test_of_two_ledgers_that_decide_at_once_on_the_same_policy_one_wins(ledgers: Ledgers) -> None:
+    async with ledgers.client("first") as first, ledgers.client("second") as second:
+        version = (await policy(first)).version
+        calls = [stub.Decide(decision(version, 50_000)) for _ in range(4) for stub in (first, second)]
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        refused = [item for item in done if isinstance(item, aio.AioRpcError)]
+        assert [error.code() for error in refused] == [StatusCode.ABORTED] * 7
+        for stub in (first, second):
+
+            async def learned(stub: Stub = stub) -> bool:
+                return bool((await policy(stub)).version == version + 1)
+
+            await until(learned, "both know the decision")
+        assert await policy(first) == await policy(second)
+
+
+async def test_two_ledgers_book_into_one_chain_also_if_one_is_killed(ledgers: Ledgers) -> None:
+    for _ in range(3):
+        await asyncio.gather(*(record(ledgers, name, 40) for name in ("first", "second")))
+    await ledgers.stack.kill("ledger")
+    await record(ledgers, "second", 40)
+    await ledgers.stack.start("ledger")
+    await record(ledgers, "first", 40)
+    await assert_booked(ledgers)
+
+
+async def test_while_postgresql_is_away_legs_are_taken_and_decisions_are_not(ledgers: Ledgers) -> None:
+    await asyncio.to_thread(ledgers.server.stop)
+    try:
+        for name in ("first", "second"):
+            await record(ledgers, name, 40)
+            async with ledgers.client(name) as stub:
+                with pytest.raises(aio.AioRpcError) as away:
+                    await stub.Decide(decision((await policy(stub)).version, 60_000), timeout=WAIT_S)
+            assert away.value.code() is StatusCode.UNAVAILABLE
+            info = error_details_pb2.ErrorInfo()
+            status = rpc_status.from_call(away.value)
+            assert status is not None
+            assert status.details[0].Unpack(info)
+            assert (info.reason, info.metadata["store"]) == ("STORAGE_UNAVAILABLE", "journal")
+            assert PASSWORD not in str(away.value)
+    finally:
+        await asyncio.to_thread(ledgers.server.start)
+    await assert_booked(ledgers)
+    async with ledgers.client("first") as first, ledgers.client("second") as second:
+        version = (await policy(first)).version
+        await first.Decide(decision(version, 60_000))
+        call = second.WatchPolicy(ledger_pb2.WatchPolicyRequest(known_version=version), timeout=WAIT_S)
+        assert (await call.read()).policy.version == version + 1
+        call.cancel()
+
+
+async def test_no_log_has_the_password_of_the_journal(ledgers: Ledgers) -> None:
+    said = ledgers.logs()
+    assert said.count("listening") == 3
+    assert "homeward:***@" in said
+    assert PASSWORD not in said
+    assert ESCAPED not in said
