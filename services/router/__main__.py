@@ -14,6 +14,7 @@ from homeward.router.v1 import router_pb2, router_pb2_grpc
 from services.common.server import Server, run, until_stopped
 from services.common.settings import DEFAULT_FILE, SettingsError
 from services.common.telemetry.setup import start_logging, start_tracing
+from services.router.adapters.budgets import BudgetAdapter
 from services.router.adapters.classifier import ClassifierAdapter
 from services.router.adapters.cloud import CloudAdapter
 from services.router.adapters.leg_queue import LegQueue
@@ -74,7 +75,8 @@ async def main() -> None:
     keys = KeyRing(config.api_keys())
     limiter = Limiter(1 / settings.processes)
     gate = Gate(limits.concurrent_requests)
-    dispatcher = Dispatcher(config.catalog(), limiter, policy, namer, upstreams, legs)
+    budgets = BudgetAdapter(settings.ledger, config.budget_rules())
+    dispatcher = Dispatcher(config.catalog(), limiter, policy, namer, upstreams, legs, budgets)
     door = Door(dispatcher, keys, limiter, gate, limits, answer_as_asked=settings.model_in_answer == "asked")
     http = HttpServer(door, limits)
     shared = settings.processes > 1
@@ -95,6 +97,7 @@ async def main() -> None:
     finally:
         await http.stop()
         await grpc.stop()
+        await budgets.close()
         await classifier.close()
         await policy.close()
         await upstreams.close()

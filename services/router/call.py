@@ -83,7 +83,9 @@ class Call:
         route: catalog.Route,
         request_id: bytes,
         policy_version: int,
+        leg_id: bytes = b"",
     ) -> None:
+        """`leg_id` is the id under which money was set aside for the leg; empty makes one."""
         self.route = route
         self.model = route.model
         self.usage = UNKNOWN
@@ -99,7 +101,7 @@ class Call:
         self._start_ns = time.perf_counter_ns()
         self._ttft_us: int | None = None
         self._finished = False
-        self._leg_id = uuid7(self._start_unix_ns)
+        self._leg_id = leg_id or uuid7(self._start_unix_ns)
         operation = _OPERATIONS[ask.request.api]
         self._span = tracer.start_span(
             f"{operation} {route.model}",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from services.common.settings import (
+    Budget,
     ClickHouse,
     Name,
     Section,
@@ -19,7 +20,8 @@ from services.common.settings import (
 )
 from services.common.settings import DataClass as DataClassSettings
 from services.common.settings import parse as parse_settings
-from services.common.words import Target
+from services.common.words import Purpose, Target
+from services.router.core.budgets import AtCap, Rule, Rules, share
 from services.router.core.catalog import CHAT, COMPLETIONS, Catalog, Upstream
 from services.router.core.data_classes import DataClass, DataClasses
 from services.router.core.keys import Key
@@ -233,6 +235,7 @@ class RouterConfig(Section):
     models: dict[str, ModelSettings] = {}
     keys: dict[Name, KeySettings] = {}
     data_classes: dict[Name, DataClassSettings] = {}
+    budgets: dict[Name, Budget] = {}
 
     def model_post_init(self, _context: Any) -> None:
         """Checks what one section says of another."""
@@ -303,6 +306,24 @@ class RouterConfig(Section):
                 regions=frozenset(item.regions),
             )
             for name, item in self.data_classes.items()
+        )
+
+    def budget_rules(self) -> Rules:
+        """The budgets, with this process's part of what goes while no ledger answers."""
+        return Rules(
+            [
+                Rule(
+                    name=name,
+                    cap_nanos=int(item.limit_usd * 10**9),
+                    period=item.period,
+                    at_cap=AtCap[item.at_cap.upper()],
+                    offline_requests=share(item.offline_requests, self.router.processes, self.router.index),
+                    workload=item.workload,
+                    key_name=item.key,
+                    purpose=Purpose[item.purpose.upper()] if item.purpose else None,
+                )
+                for name, item in sorted(self.budgets.items())
+            ]
         )
 
     def api_keys(self) -> list[Key]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,23 +21,27 @@ from services.common.errors import DomainError, Reason
 from services.common.ids import uuid7
 from services.common.telemetry import attributes as names
 from services.common.words import Outcome, Target, label
+from services.router.adapters.budgets import BudgetAdapter, Wanted
 from services.router.adapters.leg_queue import LegQueue
 from services.router.adapters.policy import PolicyAdapter
 from services.router.adapters.upstreams import Exchange, Upstreams
 from services.router.call import Ask, Call, Decided
 from services.router.core import catalog, wire
+from services.router.core.bounds import bounds
+from services.router.core.budgets import Rule, Verdict
 from services.router.core.data_classes import bound
 from services.router.core.failures import broken
 from services.router.core.keys import Key
 from services.router.core.leg import Leg
 from services.router.core.limits import Limiter
 from services.router.core.messages import MessagesCodec
-from services.router.core.policy import WorkloadPolicy, choose_target
+from services.router.core.naming import Name
 from services.router.core.retry import RETRIED_STATUSES
 from services.router.core.same import SameCodec
 from services.router.core.sse import Splitter
 from services.router.core.usage import Usage
-from services.router.namer import Named, Namer
+from services.router.namer import Namer
+from services.router.routing import only_home, routes_of
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +92,7 @@ class Dispatcher:
         namer: Namer,
         upstreams: Upstreams,
         legs: LegQueue,
+        budgets: BudgetAdapter,
     ) -> None:
         self.models = models
         self._limiter = limiter
@@ -94,6 +100,7 @@ class Dispatcher:
         self._namer = namer
         self._upstreams = upstreams
         self._legs = legs
+        self._budgets = budgets
         self._tracer = trace.get_tracer("homeward.router")
 
     async def open(self, ask: Ask) -> Opened:
@@ -119,55 +126,60 @@ class Dispatcher:
             }
         )
         row = bound(policy.row(name.workload), named.classes, name.workload)
-        routes = self._routes(ask, named, row)
+        waiting = deque(routes_of(self.models, ask, named, row))
+        rules = self._budgets.rules.covering(name.workload, ask.key.name, ask.purpose)
         failure: DomainError | None = None
-        for position, route in enumerate(routes):
-            last = position == len(routes) - 1
-            call = Call(self._book, self._tracer, ask, name, route, request_id, policy.version)
+        answer: Opened | None = None
+        at_home = False
+        while waiting:
+            route = waiting.popleft()
+            leg_id = b""
+            if rules and route.upstream.target is Target.CLOUD:
+                leg_id = uuid7(time.time_ns())
+                verdict = await self._reserve(rules, ask, name, route, leg_id)
+                if verdict.home_only is not None:
+                    if at_home:
+                        # Home was asked first: what it said stands.
+                        break
+                    waiting = deque(only_home(self.models, ask, row, name.workload, verdict.home_only))
+                    continue
+            call = Call(self._book, self._tracer, ask, name, route, request_id, policy.version, leg_id)
+            at_home = route.upstream.target is Target.SOVEREIGN
             try:
-                opened = await self._try(ask, call)
+                answer = await self._try(ask, call)
             except DomainError as error:
-                failure = error
+                failure, answer = error, None
                 too_long = error.reason is Reason.CONTEXT_LENGTH_EXCEEDED
                 stays = too_long and not route.upstream.too_long_moves
-                if last or stays or error.reason not in _OUTCOMES:
+                if stays or error.reason not in _OUTCOMES:
                     raise
                 continue
-            if last or opened.status not in _FALL_BACK_STATUSES:
-                return opened
+            if answer.status not in _FALL_BACK_STATUSES:
+                return answer
+        if answer is not None:
+            return answer
         raise failure or DomainError(Reason.INTERNAL, "no route was tried")
 
-    def _routes(self, ask: Ask, named: Named, row: WorkloadPolicy) -> Sequence[catalog.Route]:
-        model, workload = ask.request.model, named.name.workload
-        if ask.target is not None:
-            target, fallback = ask.target, None
-            if target not in row.allowed_targets:
-                raise DomainError(
-                    Reason.TARGET_NOT_ALLOWED,
-                    f"the data class of {workload!r} does not allow {label(target)}",
-                    workload=workload,
-                    allowed=", ".join(sorted(map(label, row.allowed_targets))),
-                    model=model,
-                )
-            routes = self.models.routes(model)
-        else:
-            target = choose_target(row, named.conversation, workload)
-            routes = self.models.routes(model)
-            if target is Target.CLOUD and catalog.at_home_only(routes, ask.request.api):
-                # Who asks for a model by name that only runs at home has chosen; it opens nothing.
-                target = Target.SOVEREIGN if Target.SOVEREIGN in row.allowed_targets else target
-            other = Target.CLOUD if target is Target.SOVEREIGN else None
-            allowed = row.fallback_allowed and other in row.allowed_targets
-            fallback = other if allowed else None
-        return catalog.select(
-            routes,
-            api=ask.request.api,
-            model=model,
-            target=target,
-            regions=row.allowed_regions,
-            fallback_target=fallback,
-            workload=workload,
+    async def _reserve(
+        self, rules: Sequence[Rule], ask: Ask, name: Name, route: catalog.Route, leg_id: bytes
+    ) -> Verdict:
+        """Sets the money of a cloud leg aside, in the budgets that cover it."""
+        wanted = Wanted(
+            leg_id=leg_id,
+            workload=name.workload,
+            key_name=ask.key.name,
+            purpose=ask.purpose,
+            provider=route.upstream.provider,
+            model=route.model,
+            bounds=bounds(ask.request),
         )
+        with trace.use_span(
+            ask.span, end_on_exit=False, record_exception=False, set_status_on_exception=False
+        ):
+            verdict = await self._budgets.reserve(rules, wanted)
+        if verdict.over:
+            ask.span.add_event("over budget", {"budgets": verdict.over})
+        return verdict
 
     async def _try(self, ask: Ask, call: Call) -> Opened:
         request = ask.request

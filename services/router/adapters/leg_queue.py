@@ -90,7 +90,13 @@ class LegQueue:
 
     def _run(self) -> None:
         with grpc.insecure_channel(
-            self._ledger, options=[("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
+            self._ledger,
+            options=[
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                # Back within seconds of the ledger's return; gRPC's own pauses grow to two minutes.
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 2000),
+            ],
         ) as channel:
             # The queue has legs as bytes, and a batch of them is their bytes in a row.
             record: Callable[..., ledger_pb2.RecordResponse] = channel.unary_unary(
@@ -117,7 +123,7 @@ class LegQueue:
         try:
             self._outbox.put(
                 ((leg.leg_id, to_proto(leg).SerializeToString()) for leg in batch),
-                int(time.time()),
+                int(time.monotonic()),
             )
         except (OutboxFullError, sqlite3.OperationalError) as error:
             log.error("legs wait in memory: %s", error)
@@ -140,7 +146,7 @@ class LegQueue:
             return
         try:
             record(record_request(batch.payloads), timeout=RECORD_TIMEOUT_S, metadata=untraced())
-            self._outbox.acknowledge(batch.number, int(time.time()))
+            self._outbox.acknowledge(batch.number, int(time.monotonic()))
         except (grpc.RpcError, sqlite3.OperationalError) as error:
             if _code(error) is grpc.StatusCode.INVALID_ARGUMENT:
                 self._set_aside(record, batch)
@@ -166,7 +172,7 @@ class LegQueue:
                 with self._refused.open("ab") as file:
                     file.write(record_request([payload]))
                 log.error("the ledger refuses a leg (%s); it is kept in %s", error, self._refused)
-        self._outbox.acknowledge(batch.number, int(time.time()))
+        self._outbox.acknowledge(batch.number, int(time.monotonic()))
 
 
 def _code(error: Exception) -> grpc.StatusCode | None:

@@ -1,13 +1,15 @@
 """The router's settings: what they make, and what is told of mistakes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.common.settings import SettingsError
-from services.common.words import Target
+from services.common.words import Purpose, Target
 from services.router.config import RouterConfig, load_router
+from services.router.core.budgets import AtCap, Rule
 from services.router.core.catalog import (
     ANTHROPIC,
     CHAT,
@@ -328,3 +330,38 @@ def test_a_data_class_is_what_its_section_says(
     file: Path, settings: str, name: str, wanted: DataClass
 ) -> None:
     assert read(file, MINIMAL + settings).classes().get(name) == wanted
+
+
+# The budgets
+
+
+def test_a_budget_is_what_its_section_says_and_processes_share_its_allowance(
+    file: Path,
+) -> None:
+    settings = """
+    [router]
+    processes = 4
+
+    [budgets.crm]
+    limit_usd = 0.0000015
+    key = "crm"
+
+    [budgets.shadowing]
+    limit_usd = 250
+    period = "day"
+    workload = "triage"
+    purpose = "shadow"
+    at_cap = "sovereign"
+    offline_requests = 6
+    """
+    shadowing = Rule(
+        "shadowing", 250 * 10**9, "day", AtCap.SOVEREIGN, 2, workload="triage", purpose=Purpose.SHADOW
+    )
+    first = read(file, MINIMAL + settings).budget_rules()
+    assert first.covering("triage", "crm", Purpose.SHADOW) == (
+        Rule("crm", 1500, "month", AtCap.REFUSE, 250, key_name="crm"),
+        shadowing,
+    )
+    last = read(file, MINIMAL + settings, HOMEWARD_ROUTER__INDEX="3").budget_rules()
+    assert last.covering("triage", "web", Purpose.SHADOW) == (replace(shadowing, offline_requests=1),)
+    assert last.covering("triage", "web", Purpose.PRODUCTION) == ()
