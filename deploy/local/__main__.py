@@ -148,6 +148,8 @@ async def _tour(config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, s
         [item.trace_id for item in told],
     )
     console.print(_table(told, legs))
+    if any(leg.pending for leg in legs.values()):
+        say("A leg at home costs its share of its pool's hours; `homeward ledger pools` tells in a minute.")
     missing = len(told) - len(legs)
     if missing:
         say(f"{missing} legs are not in ClickHouse yet; they wait in the queue on disk.")
@@ -166,7 +168,6 @@ def _table(told: Sequence[tour.Told], legs: Mapping[str, tour.Booked]) -> Table:
         table.add_column("answer", no_wrap=True)
     for item in told:
         leg = legs.get(item.trace_id)
-        cost = None if leg is None or leg.cost_nanos is None else leg.cost_nanos / 1000
         cells = [
             item.conversation,
             item.workload or "(unnamed)",
@@ -174,10 +175,16 @@ def _table(told: Sequence[tour.Told], legs: Mapping[str, tour.Booked]) -> Table:
             f"{item.latency_ms:.0f}",
             _known(leg.input_tokens if leg else None),
             _known(leg.output_tokens if leg else None),
-            "unknown" if cost is None else f"{cost:.2f}",
+            _cost(leg),
         ]
         table.add_row(*cells, *([" ".join(item.answer.split())[:40]] if wide else []))
     return table
+
+
+def _cost(leg: tour.Booked | None) -> str:
+    if leg is None or leg.cost_nanos is None:
+        return "pending" if leg is not None and leg.pending else "unknown"
+    return f"{leg.cost_nanos / 1000:.2f}"
 
 
 def _known(count: int | None) -> str:
@@ -207,7 +214,8 @@ Try it:
   curl {endpoints["openai_base_url"]}/chat/completions -H "Authorization: Bearer {endpoints["api_key"]}" \
 -H "Content-Type: application/json" -d '{body}'
 {home}
-The same, for programs: {file}. More to run: examples/. Ctrl-C stops everything."""
+The same, for programs: {file}. More to run: examples/, and `homeward --help` (in .venv/bin).
+Ctrl-C stops everything."""
     )
 
 

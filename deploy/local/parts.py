@@ -19,6 +19,7 @@ from deploy.local.config import LocalConfig, cloud_is_real
 from deploy.local.state import Secrets
 from deploy.triton.cpu import server as triton
 from deploy.triton.cpu.process import answers
+from services.ledger.adapters.clickhouse import MIGRATIONS
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -79,7 +80,8 @@ def build(
         )
     user = environment["HOMEWARD_CLICKHOUSE__USER"] if clickhouse_url else "homeward"
     password = environment.get("HOMEWARD_CLICKHOUSE__PASSWORD", "")
-    tables = "SELECT count() FROM homeward.legs"
+    last = max(int(file.name.split("_")[0]) for file in MIGRATIONS.glob("[0-9]*.sql"))
+    tables = f"SELECT throwIf(max(number) < {last}) FROM homeward.schema_migrations"  # noqa: S608
     services: list[tuple[str, str, str, str, Probe]] = [
         (
             "ledger",

@@ -42,6 +42,8 @@ class Booked:
     input_tokens: int | None
     output_tokens: int | None
     cost_nanos: int | None
+    pending: bool
+    """Its cost is known when its pool's period is closed."""
 
 
 def conversations(file: Path = SAMPLE) -> Iterator[dict[str, Any]]:
@@ -93,8 +95,9 @@ async def send(base_url: str, api_key: str, model: str, row: dict[str, Any]) -> 
 async def booked(url: str, user: str, password: str, trace_ids: list[str]) -> dict[str, Booked]:
     """The legs of the traces, once all are in ClickHouse or the time is up."""
     query = (
-        "SELECT trace_id, input_tokens + cached_input_tokens, output_tokens + reasoning_tokens, cost_nanos"
-        " FROM homeward.legs WHERE has({ids:Array(String)}, trace_id) FORMAT JSONCompact"
+        "SELECT trace_id, input_tokens + cached_input_tokens, output_tokens + reasoning_tokens, cost_nanos,"
+        " price_source = 'pool' AND isNull(cost_nanos)"
+        " FROM homeward.leg_costs WHERE has({ids:Array(String)}, trace_id) FORMAT JSONCompact"
     )
     parameters = {"query": query, "param_ids": json.dumps(trace_ids).replace('"', "'")}
     headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password}
@@ -103,7 +106,10 @@ async def booked(url: str, user: str, password: str, trace_ids: list[str]) -> di
         while True:
             async with session.post(url, params=parameters, headers=headers) as response:
                 rows = (await response.json(content_type=None))["data"]
-            legs = {row[0]: Booked(row[0], *(_number(value) for value in row[1:])) for row in rows}
+            legs = {
+                trace_id: Booked(trace_id, _number(asked), _number(made), _number(cost), bool(pending))
+                for trace_id, asked, made, cost, pending in rows
+            }
             if len(legs) >= len(trace_ids) or time.monotonic() > deadline:
                 return legs
             await asyncio.sleep(0.1)
