@@ -13,7 +13,7 @@ import typer
 
 from deploy.local.config import load_local
 from deploy.local.state import API_KEY_PREFIX
-from playbook.commands import classifier, status, workload
+from playbook.commands import classifier, inventory, ledger, status, workload
 from services.common.settings import DEFAULT_FILE, SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, help="Move LLM workloads home, one at a time.")
@@ -22,7 +22,9 @@ settings_app = typer.Typer(no_args_is_help=True, help="The settings file.")
 app.add_typer(key_app, name="key")
 app.add_typer(settings_app, name="settings")
 app.add_typer(workload.app, name="workload")
+app.add_typer(inventory.app, name="inventory")
 app.add_typer(classifier.app, name="classifier")
+app.add_typer(ledger.app, name="ledger")
 app.command("status")(status.status)
 
 _NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")

@@ -11,10 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-import clickhouse_connect
 import grpc
 import typer
-from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from rich.console import Console
@@ -23,6 +21,7 @@ from rich.table import Table
 
 from deploy.local.config import LocalConfig
 from playbook.classifier_client import stopped
+from playbook.clickhouse_client import UNREACHABLE, connect, first_line, read_store
 from playbook.warnings import Traffic, Warning, warnings
 from services.common.settings import DEFAULT_FILE, ClickHouse, Name, SettingsError, Workload, load
 from services.common.words import Evidence, label
@@ -30,8 +29,6 @@ from services.common.words import Evidence, label
 QUERIES = Path(__file__).parents[1] / "queries"
 TIMEOUT_S = 1.0
 """Longest wait for a service to say that it is well."""
-QUERY_TIMEOUT_S = 60
-"""Longest wait for a query."""
 EVIDENCE = tuple(label(item) for item in Evidence)
 
 
@@ -101,7 +98,7 @@ def status(
     """
     try:
         config = load(_Config, *_Config.model_fields, path=settings, environment=os.environ)
-        store = _clickhouse(config)
+        store = read_store(config.clickhouse, config.local.state_dir)
     except SettingsError as error:
         raise stopped(str(error)) from None
     addresses = {name: getattr(config, name).grpc for name in ("router", "classifier", "ledger", "shadow")}
@@ -131,19 +128,6 @@ def status(
         raise typer.Exit(1)
 
 
-def _clickhouse(config: _Config) -> ClickHouse:
-    """Where the rows are: as the services are told, else as `make run` has written for programs."""
-    if config.clickhouse.password:
-        return config.clickhouse
-    try:
-        here = json.loads((config.local.state_dir / "endpoints.json").read_text(encoding="utf-8"))
-        return ClickHouse(
-            url=here["clickhouse_url"], user=here["clickhouse_user"], password=here["clickhouse_password"]
-        )
-    except (OSError, ValueError, KeyError):
-        return config.clickhouse
-
-
 def _is_well(address: str) -> bool:
     with grpc.insecure_channel(address) as channel:
         try:
@@ -170,16 +154,9 @@ def _registered(address: str) -> set[str]:
 def _figures(store: ClickHouse, days: int) -> list[Row] | str:
     """The rows of the window, or what is wrong with ClickHouse."""
     try:
-        client = clickhouse_connect.get_client(
-            dsn=store.url,
-            username=store.user,
-            password=store.password,
-            connect_timeout=TIMEOUT_S,
-            send_receive_timeout=QUERY_TIMEOUT_S,
-            autogenerate_session_id=False,
-        )
-    except (ClickHouseError, OSError) as error:
-        return f"ClickHouse at {store.url} does not answer: {_first_line(error)}"
+        client = connect(store)
+    except UNREACHABLE as error:
+        return f"ClickHouse at {store.url} does not answer: {first_line(error)}"
     try:
         traffic, likeness, shift = (
             {
@@ -190,8 +167,8 @@ def _figures(store: ClickHouse, days: int) -> list[Row] | str:
             }
             for name in ("traffic", "likeness", "shift")
         )
-    except (ClickHouseError, OSError) as error:
-        return f"ClickHouse at {store.url} does not tell the figures: {_first_line(error)}"
+    except UNREACHABLE as error:
+        return f"ClickHouse at {store.url} does not tell the figures: {first_line(error)}"
     finally:
         client.close()
     names = [*traffic, *sorted(set(likeness) - set(traffic))]
@@ -219,10 +196,6 @@ def _row(
         psi=shift["psi"] if shift else None,
         psi_day=shift["day"] if shift else None,
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _print(

@@ -1,0 +1,1 @@
+"""The formats, a file each: generators of rows and bad rows."""
