@@ -26,7 +26,7 @@ run: setup ## Start the whole of Homeward here, in the foreground, with a tour.
 setup: .venv/.stamp $(NODE_MODULES)/.stamp $(TRITON)/.stamp ## Install what the other targets need (they call it themselves).
 
 .PHONY: test
-test: setup ## Run the tests. Those that need a browser are skipped by name without one.
+test: setup ## Run the tests. Those that need a browser or PostgreSQL are skipped by name without one.
 	@$(BIN)/pytest
 
 ## --- changing it -----------------------------------------------------------------------------------
@@ -81,6 +81,14 @@ bench-sovereign: setup ## First token and pace of the model at home, straight fr
 .PHONY: bench-classifier
 bench-classifier: setup ## Time and memory of naming a request by meaning, in process and over gRPC.
 	@$(BIN)/python -m bench.classifier
+
+.PHONY: bench-ledger
+bench-ledger: setup ## Legs a second into the book beside bare inserts, and rows a second of an inventory import.
+	@$(BIN)/python -m bench.ledger && $(BIN)/python -m bench.inventory
+
+.PHONY: soak-ledger
+soak-ledger: setup ## A million legs while ledger and ClickHouse are killed at random; then the book must be whole.
+	@$(BIN)/python -m bench.soak_ledger --legs 1000000
 
 .PHONY: eval-classifier
 eval-classifier: setup ## Measure models/classifier on test_dev and the few-shot benchmark; refresh its card and pictures.
