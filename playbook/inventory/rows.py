@@ -30,35 +30,35 @@ class UsageRow:
     """UTC."""
     end_time: datetime
     """UTC; the start for a single request."""
-    provider: str
-    """Empty, as the texts below, if the export does not say."""
-    model: str
-    project: str
-    key_name: str
-    user: str
-    service_tier: str
-    batch: bool
-    requests: int | None
-    input_tokens: int | None
-    """Neither read from nor written to a cache: the five counts are disjoint."""
-    cached_input_tokens: int | None
-    cache_write_tokens: int | None
-    output_tokens: int | None
-    """Without reasoning, if the export tells it apart; else with it."""
-    reasoning_tokens: int | None
-    billed_nanos: int | None
-    """Nano-units of `currency`; negative for a credit."""
-    currency: str
-    """ISO 4217, upper case."""
-    line_item: str
-    token_class: str
-    """`input`, `cached_input`, `cache_write`, `output`: what a line of cost is paid for."""
-    quantity: Decimal | None
-    quantity_unit: str
-    fingerprint: str
-    """Hex digest of the request's fixed parts, empty without text."""
     row_key: bytes
     """16 bytes of the natural key: the same fact imported again has the same."""
+    provider: str = ""
+    """Empty, as the texts below, if the export does not say."""
+    model: str = ""
+    project: str = ""
+    key_name: str = ""
+    user: str = ""
+    service_tier: str = ""
+    batch: bool = False
+    requests: int | None = None
+    input_tokens: int | None = None
+    """Neither read from nor written to a cache: the five counts are disjoint."""
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    """Without reasoning, if the export tells it apart; else with it."""
+    reasoning_tokens: int | None = None
+    billed_nanos: int | None = None
+    """Nano-units of `currency`; negative for a credit."""
+    currency: str = ""
+    """ISO 4217, upper case."""
+    line_item: str = ""
+    token_class: str = ""
+    """`input`, `cached_input`, `cache_write`, `output`: what a line of cost is paid for."""
+    quantity: Decimal | None = None
+    quantity_unit: str = ""
+    fingerprint: str = ""
+    """Hex digest of the request's fixed parts, empty without text."""
     grouping: str = ""
     """By which dimensions a bucket is split, such as `model,project`; `embeddings:model` where an API counts
     for itself; empty for single requests."""

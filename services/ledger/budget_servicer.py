@@ -11,12 +11,13 @@ from grpc import aio
 from homeward.common.v1 import leg_pb2
 from homeward.ledger.v1 import ledger_pb2
 
+from services.common.budgets import AtCap
 from services.common.errors import DomainError, Reason, invalid_request
 from services.common.words import Purpose, Target, label
 from services.ledger.adapters.journal.budgets import Release, Reserve, Standing
 from services.ledger.adapters.prices import PriceList
 from services.ledger.adapters.reservations import Reservations
-from services.ledger.core.budgets import MAX_AMOUNT_NANOS, AtCap, Decision, most
+from services.ledger.core.budgets import MAX_AMOUNT_NANOS, Decision, most
 from services.ledger.core.pricing import NANOS_PER_DOLLAR
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from services.common.budgets import rules_of
 from services.common.settings import (
     Budget,
     ClickHouse,
@@ -20,8 +22,8 @@ from services.common.settings import (
 )
 from services.common.settings import DataClass as DataClassSettings
 from services.common.settings import parse as parse_settings
-from services.common.words import Purpose, Target
-from services.router.core.budgets import AtCap, Rule, Rules, share
+from services.common.words import Target
+from services.router.core.budgets import Rules, share
 from services.router.core.catalog import CHAT, COMPLETIONS, Catalog, Upstream
 from services.router.core.data_classes import DataClass, DataClasses
 from services.router.core.keys import Key
@@ -310,19 +312,11 @@ class RouterConfig(Section):
 
     def budget_rules(self) -> Rules:
         """The budgets, with this process's part of what goes while no ledger answers."""
+        processes, index = self.router.processes, self.router.index
         return Rules(
             [
-                Rule(
-                    name=name,
-                    cap_nanos=int(item.limit_usd * 10**9),
-                    period=item.period,
-                    at_cap=AtCap[item.at_cap.upper()],
-                    offline_requests=share(item.offline_requests, self.router.processes, self.router.index),
-                    workload=item.workload,
-                    key_name=item.key,
-                    purpose=Purpose[item.purpose.upper()] if item.purpose else None,
-                )
-                for name, item in sorted(self.budgets.items())
+                replace(rule, offline_requests=share(rule.offline_requests, processes, index))
+                for rule in rules_of(self.budgets)
             ]
         )
 

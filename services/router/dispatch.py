@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multidict import CIMultiDictProxy
 from opentelemetry import trace
 
+from services.common.budgets import Rule
 from services.common.errors import DomainError, Reason
 from services.common.ids import uuid7
 from services.common.telemetry import attributes as names
@@ -28,7 +29,7 @@ from services.router.adapters.upstreams import Exchange, Upstreams
 from services.router.call import Ask, Call, Decided
 from services.router.core import catalog, wire
 from services.router.core.bounds import bounds
-from services.router.core.budgets import Rule, Verdict
+from services.router.core.budgets import Verdict
 from services.router.core.data_classes import bound
 from services.router.core.failures import broken
 from services.router.core.keys import Key

@@ -71,13 +71,6 @@ def _row(line: int, bucket: pages.Bucket, result: Mapping[str, Any], reading: Re
         output_tokens=0 if output is None and kind == EMBEDDINGS else output,
         # They are among the output; nothing tells them apart.
         reasoning_tokens=0,
-        billed_nanos=None,
-        currency="",
-        line_item="",
-        token_class="",
-        quantity=None,
-        quantity_unit="",
-        fingerprint="",
         row_key=row_key(
             "openai_usage",
             kind,

@@ -8,72 +8,17 @@ aside for it. All amounts are integer nano-dollars; times are whole seconds sinc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import IntEnum
-from functools import lru_cache
 
+from services.common.budgets import AtCap, Rule, period_end, period_start
 from services.ledger.core.pricing import TOKENS_PER_RATE, Rate, Rates
 
-DAY_S = 86_400
 MAX_AMOUNT_NANOS = 10**14
 """The most that is set aside for a leg: a hundred thousand dollars. No leg costs that, and sums stay far from
 what a column of 64 bits can hold."""
 MAX_SKEW_S = 3600
 """How far a leg's own time may be from the ledger's clock and still say in which period it began."""
-
-
-class AtCap(IntEnum):
-    """What happens to a leg that does not fit any more; of several, the greatest holds."""
-
-    ALERT = 1
-    SOVEREIGN = 2
-    REFUSE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A budget as the settings have it."""
-
-    name: str
-    limit_nanos: int
-    period: str
-    """`day` or `month`."""
-    at_cap: AtCap
-    workload: str | None = None
-    """None fits any; so do the two below."""
-    key_name: str | None = None
-    purpose: str | None = None
-
-    def covers(self, workload: str, key_name: str, purpose: str) -> bool:
-        """True if a leg with these words falls under it."""
-        return (
-            self.workload in (None, workload)
-            and self.key_name in (None, key_name)
-            and self.purpose in (None, purpose)
-        )
-
-
-def covering(rules: Iterable[Rule], workload: str, key_name: str, purpose: str) -> tuple[Rule, ...]:
-    """The budgets that a leg falls under."""
-    return tuple(rule for rule in rules if rule.covers(workload, key_name, purpose))
-
-
-def period_start(period: str, unix_s: int) -> int:
-    """When the day or month began that a time is in."""
-    day = unix_s - unix_s % DAY_S
-    return day if period == "day" else _month(day)
-
-
-def period_end(period: str, start_unix_s: int) -> int:
-    """When the period ends that began then; the first second of the next."""
-    return start_unix_s + DAY_S if period == "day" else _month(start_unix_s + 31 * DAY_S)
-
-
-@lru_cache(1024)
-def _month(day_unix_s: int) -> int:
-    return int(datetime.fromtimestamp(day_unix_s, UTC).replace(day=1).timestamp())
 
 
 def began_unix_s(leg_id: bytes, now_unix_s: int) -> int:

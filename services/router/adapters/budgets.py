@@ -21,12 +21,13 @@ from grpc import aio
 from homeward.common.v1 import leg_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
+from services.common.budgets import Rule
 from services.common.errors import DomainError, Reason
 from services.common.interceptors import STATUS_DETAILS_KEY, UnaryClientInterceptor, untraced
 from services.common.server import channel
 from services.common.words import Purpose
 from services.router.core.bounds import Bounds
-from services.router.core.budgets import GO, Allowance, Rule, Rules, Verdict, home_only
+from services.router.core.budgets import GO, Allowance, Rules, Verdict, home_only
 
 log = logging.getLogger(__name__)
 

@@ -4,41 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from enum import IntEnum
 from functools import lru_cache
 
+from services.common.budgets import NANOS_PER_DOLLAR, AtCap, Rule, covering, period_end, period_start
 from services.common.errors import DomainError, Reason
-from services.common.words import Purpose
+from services.common.words import Purpose, label
 
 KEPT_NAMES = 4096
 """Combinations of workload, key and purpose whose budgets are kept: more than anybody has."""
-
-
-class AtCap(IntEnum):
-    """What happens to a leg that does not fit any more; of several, the greatest holds."""
-
-    ALERT = 1
-    SOVEREIGN = 2
-    REFUSE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A budget as the settings have it."""
-
-    name: str
-    cap_nanos: int
-    period: str
-    """`day` or `month`, UTC."""
-    at_cap: AtCap
-    offline_requests: int
-    """Legs that this process may send to the cloud in a period while no ledger answers."""
-    workload: str | None = None
-    """None fits any; so do the two below."""
-    key_name: str | None = None
-    purpose: Purpose | None = None
 
 
 class Rules:
@@ -53,13 +28,7 @@ class Rules:
         return self._resolve(workload, key_name, purpose) if self._rules else ()
 
     def _match(self, workload: str, key_name: str, purpose: Purpose) -> tuple[Rule, ...]:
-        return tuple(
-            rule
-            for rule in self._rules
-            if rule.workload in (None, workload)
-            and rule.key_name in (None, key_name)
-            and rule.purpose in (None, purpose)
-        )
+        return covering(self._rules, workload, key_name, label(purpose))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +75,12 @@ class Allowance:
                 raise refusal
             return Verdict(refusal, tuple(over))
         for rule in rules:
-            self._used[rule.name] = (_start(rule, now_unix_s), self._count(rule, now_unix_s) + 1)
+            self._used[rule.name] = (period_start(rule.period, now_unix_s), self._count(rule, now_unix_s) + 1)
         return Verdict(None, tuple(over)) if over else GO
 
     def _count(self, rule: Rule, now_unix_s: int) -> int:
         start, count = self._used.get(rule.name, (0, 0))
-        return count if start == _start(rule, now_unix_s) else 0
+        return count if start == period_start(rule.period, now_unix_s) else 0
 
 
 def share(requests: int, processes: int, index: int) -> int:
@@ -129,13 +98,8 @@ def home_only(rules: Sequence[Rule], now_unix_s: int) -> DomainError:
         f"budget {which} ({_limit(rule)}) leaves only the sovereign target, where this request can't run;"
         f" the cloud is open again at {_again(rule, now_unix_s)}",
         budget=rule.name,
-        cap_nanos=rule.cap_nanos,
+        cap_nanos=rule.limit_nanos,
     )
-
-
-def _start(rule: Rule, now_unix_s: int) -> int:
-    day = datetime.fromtimestamp(now_unix_s, UTC).replace(hour=0, minute=0, second=0)
-    return int((day if rule.period == "day" else day.replace(day=1)).timestamp())
 
 
 def _used_up(rule: Rule, now_unix_s: int) -> DomainError:
@@ -145,15 +109,14 @@ def _used_up(rule: Rule, now_unix_s: int) -> DomainError:
         f" {rule.offline_requests} calls that may go without one; start the ledger, or wait until"
         f" {_again(rule, now_unix_s)}",
         budget=rule.name,
-        cap_nanos=rule.cap_nanos,
+        cap_nanos=rule.limit_nanos,
     )
 
 
 def _limit(rule: Rule) -> str:
-    return f"${Decimal(rule.cap_nanos) / 10**9:,f} a {rule.period}"
+    return f"${Decimal(rule.limit_nanos) / NANOS_PER_DOLLAR:,f} a {rule.period}"
 
 
 def _again(rule: Rule, now_unix_s: int) -> str:
-    start = datetime.fromtimestamp(_start(rule, now_unix_s), UTC)
-    end = start + timedelta(days=1) if rule.period == "day" else (start + timedelta(days=31)).replace(day=1)
-    return f"{end:%Y-%m-%d %H:%M} UTC"
+    end = period_end(rule.period, period_start(rule.period, now_unix_s))
+    return f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M} UTC"

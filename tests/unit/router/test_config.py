@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from services.common.budgets import AtCap, Rule
 from services.common.settings import SettingsError
 from services.common.words import Purpose, Target
 from services.router.config import RouterConfig, load_router
-from services.router.core.budgets import AtCap, Rule
 from services.router.core.catalog import (
     ANTHROPIC,
     CHAT,
@@ -354,9 +354,7 @@ def test_a_budget_is_what_its_section_says_and_processes_share_its_allowance(
     at_cap = "sovereign"
     offline_requests = 6
     """
-    shadowing = Rule(
-        "shadowing", 250 * 10**9, "day", AtCap.SOVEREIGN, 2, workload="triage", purpose=Purpose.SHADOW
-    )
+    shadowing = Rule("shadowing", 250 * 10**9, "day", AtCap.SOVEREIGN, 2, workload="triage", purpose="shadow")
     first = read(file, MINIMAL + settings).budget_rules()
     assert first.covering("triage", "crm", Purpose.SHADOW) == (
         Rule("crm", 1500, "month", AtCap.REFUSE, 250, key_name="crm"),

@@ -14,28 +14,14 @@ from typing import TypeVar
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
+from services.common.budgets import DAY_S, Rule, covering, period_end, period_start, rules_of
 from services.common.settings import Budget
 from services.ledger.adapters.journal.database import Database, metadata
-from services.ledger.core.budgets import (
-    DAY_S,
-    AtCap,
-    Decision,
-    Held,
-    Key,
-    Page,
-    Rule,
-    Sheet,
-    Spent,
-    began_unix_s,
-    covering,
-    period_end,
-    period_start,
-)
-from services.ledger.core.pricing import nanos
+from services.ledger.core.budgets import Decision, Held, Key, Page, Sheet, Spent, began_unix_s
 
 T = TypeVar("T")
 
-__all__ = ["Budgets", "Release", "Reserve", "Spent", "Standing", "rules_of"]
+__all__ = ["Budgets", "Release", "Reserve", "Spent", "Standing"]
 
 LATE_S = 8 * DAY_S
 """For how long after its period has ended money stays set aside: a router may keep a leg for a week, and if
@@ -183,22 +169,6 @@ class Budgets:
             Standing(rule, starts[rule.name], pages.get((rule.name, starts[rule.name]), Page()))
             for rule in self.rules
         ]
-
-
-def rules_of(budgets: Mapping[str, Budget]) -> tuple[Rule, ...]:
-    """The budgets of the settings as the core reads them, sorted by name."""
-    return tuple(
-        Rule(
-            name=name,
-            limit_nanos=nanos(item.limit_usd),
-            period=item.period,
-            at_cap=AtCap[item.at_cap.upper()],
-            workload=item.workload,
-            key_name=item.key,
-            purpose=item.purpose,
-        )
-        for name, item in sorted(budgets.items())
-    )
 
 
 class _Loaded:

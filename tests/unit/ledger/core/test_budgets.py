@@ -9,22 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.budgets import DAY_S, AtCap, Rule, covering, period_end, period_start
 from services.common.ids import uuid7
 from services.ledger.core.budgets import (
-    DAY_S,
     MAX_AMOUNT_NANOS,
-    AtCap,
     Decision,
     Held,
     Page,
-    Rule,
     Sheet,
     Spent,
     began_unix_s,
-    covering,
     most,
-    period_end,
-    period_start,
 )
 from services.ledger.core.pricing import Rate, Rates
 

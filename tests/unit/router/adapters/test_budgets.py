@@ -11,13 +11,14 @@ from homeward.common.v1 import leg_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 from deploy.local.ports import free_ports
+from services.common.budgets import AtCap, Rule
 from services.common.errors import DomainError, Reason
 from services.common.server import Server
 from services.common.words import Purpose
 from services.router.adapters import budgets as adapter
 from services.router.adapters.budgets import FAILURES, BudgetAdapter, Wanted
 from services.router.core.bounds import Bounds
-from services.router.core.budgets import AtCap, Rule, Rules, Verdict
+from services.router.core.budgets import Rules, Verdict
 from tests.support.stack import until
 
 RULE = Rule("daily", 10**9, "day", AtCap.REFUSE, offline_requests=FAILURES + 2)

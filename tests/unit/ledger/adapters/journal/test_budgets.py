@@ -13,6 +13,7 @@ import sqlalchemy as sql
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.common.budgets import DAY_S, covering, period_start, rules_of
 from services.common.ids import uuid7
 from services.common.settings import Budget
 from services.ledger.adapters.journal.budgets import (
@@ -21,10 +22,9 @@ from services.ledger.adapters.journal.budgets import (
     Budgets,
     Release,
     Reserve,
-    rules_of,
 )
 from services.ledger.adapters.journal.database import Database, metadata
-from services.ledger.core.budgets import DAY_S, Decision, Page, Sheet, Spent, covering, period_start
+from services.ledger.core.budgets import Decision, Page, Sheet, Spent
 
 NOON = 1_795_608_000
 """2026-11-25 12:00 UTC."""
