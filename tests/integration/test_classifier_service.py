@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -255,20 +256,20 @@ async def test_registrations_survive_a_kill(stack: Stack, clinc: dict[str, Examp
 async def test_unnamed_traffic_becomes_a_proposal_with_its_share_of_the_spend(
     stack: Stack, stub: Stub, client: AsyncOpenAI
 ) -> None:
-    texts = [row.text for row in public_rows.banking77("train")[:40]]
+    texts = iter([row.text for row in public_rows.banking77("train")])
     system = "You write the first sentence of a reply to a bank's customer. Be kind and brief."
-    for text in texts:
-        await client.chat.completions.create(
-            model="gpt-4o-mini",
-            messages=[{"role": "system", "content": system}, {"role": "user", "content": text}],
-            max_tokens=8,
-        )
     found: list[classifier_pb2.Proposal] = []
 
     async def proposed() -> bool:
+        # Traffic goes on: what was asked while the router found the killed classifier again, nobody saw.
+        for text in islice(texts, 20):
+            await client.chat.completions.create(
+                model="gpt-4o-mini",
+                messages=[{"role": "system", "content": system}, {"role": "user", "content": text}],
+                max_tokens=8,
+            )
         answer = await stub.DiscoverWorkloads(classifier_pb2.DiscoverWorkloadsRequest())
-        # Not all: what was asked while the router found the killed classifier again, nobody saw.
-        found[:] = [item for item in answer.proposals if item.request_count >= len(texts) / 2]
+        found[:] = [item for item in answer.proposals if item.request_count >= 20]
         return bool(found) and found[0].HasField("spend_share")
 
     await until(proposed, "a proposal for the new template, with its spend")

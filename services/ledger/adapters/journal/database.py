@@ -7,7 +7,9 @@ all ledgers, and become visible in the order of their ids.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -243,8 +245,22 @@ def _address(url: str) -> URL:
 def _durable(connection: Any, _record: Any) -> None:
     # The driver's own BEGIN is deferred, and two writers that both began by reading can't both go on.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _use_wal(connection: Any) -> None:
+    # A new file is turned over to WAL by the one who has it alone, and SQLite does not wait for that.
+    deadline_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
