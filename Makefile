@@ -90,6 +90,10 @@ bench-ledger: setup ## Legs a second into the book beside bare inserts, and rows
 soak-ledger: setup ## A million legs while ledger and ClickHouse are killed at random; then the book must be whole.
 	@$(BIN)/python -m bench.soak_ledger --legs 1000000
 
+.PHONY: proof
+proof: setup ## The verdict's promise, drawn many thousand times, beside the twins that must break it.
+	@$(BIN)/python -m playbook.proof
+
 .PHONY: eval-classifier
 eval-classifier: setup ## Measure models/classifier on test_dev and the few-shot benchmark; refresh its card and pictures.
 	@$(BIN)/python -m playbook.evaluation

@@ -13,7 +13,7 @@ import typer
 
 from deploy.local.config import load_local
 from deploy.local.state import API_KEY_PREFIX
-from playbook.commands import classifier, inventory, ledger, status, workload
+from playbook.commands import classifier, inventory, ledger, shadow, status, workload
 from services.common.settings import DEFAULT_FILE, SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, help="Move LLM workloads home, one at a time.")
@@ -24,6 +24,7 @@ app.add_typer(settings_app, name="settings")
 app.add_typer(workload.app, name="workload")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(classifier.app, name="classifier")
+app.add_typer(shadow.app, name="shadow")
 app.add_typer(ledger.app, name="ledger")
 app.command("status")(status.status)
 

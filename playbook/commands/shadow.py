@@ -1,0 +1,199 @@
+"""`homeward shadow`: comparing targets, and checking what the comparison says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from playbook.classifier_client import stopped
+from playbook.replay import TripletError, duration_us, read_triplets
+from services.shadow.core.exact_interval import clopper_pearson
+from services.shadow.core.simulate import SCENARIOS, Plan, simulate
+from services.shadow.core.verdict import Rules, Verdict, Window, windows
+
+app = typer.Typer(no_args_is_help=True, help="Compare targets on the same requests, and check the verdict.")
+
+SHOWN_WINDOWS = 40
+"""Windows of the table at most, the last ones; --json has all."""
+SEED = 1
+CONFIDENCE = 0.999
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `replay` a subcommand while it is the only one."""
+
+
+@app.command()
+def replay(
+    triplets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV or Parquet with request_time, arrival_time, cluster, stratum, epoch,"
+            " agreement_sovereign, agreement_noise.",
+        ),
+    ] = None,
+    margin: Annotated[float, typer.Option(help="δ: the largest gap that counts as parity.")] = 0.02,
+    alpha: Annotated[float, typer.Option(help="The error over all epochs.")] = 0.05,
+    window: Annotated[str, typer.Option(help="Length of a window: 30s, 15m, 1h, 1d.")] = "1d",
+    watermark: Annotated[str, typer.Option(help="How long late answers are waited for.")] = "1h",
+    min_windows: Annotated[int, typer.Option(help="Closed windows that a verdict needs.")] = 14,
+    scenario: Annotated[
+        str | None,
+        typer.Option("--simulate", metavar="SCENARIO", help="Draw experiments instead of reading triplets."),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Experiments to draw.")] = 20_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compute the verdict anew from the triplets of an experiment, as docs/verdict.md defines it.
+
+    Nothing else is read: not the book, not the services. `n` counts the votes so far in the epoch, `log_k` is
+    the natural logarithm of the evidence against "worse than the margin", and the bounds are those of E[D].
+
+    --json has: verdict; windows (epoch, start, n, log_k, lower_bound, upper_bound, histogram_sha256,
+    verdict).
+    With --simulate: scenario, runs, plan, and for the means "parity" and "margin" (the worst that must not
+    pass): ready, rejected (rate, low, high: Clopper and Pearson at 99.9 %).
+    """
+    try:
+        rules = Rules(margin, alpha, duration_us(window), duration_us(watermark), min_windows)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if scenario is not None:
+        _simulate(scenario, rules, runs, as_json=as_json)
+        return
+    if triplets is None:
+        raise typer.BadParameter("name the triplets by --triplets FILE, or a --simulate SCENARIO")
+    found = _windows(triplets, rules, shown=not as_json)
+    if as_json:
+        document = {"verdict": _last(found), "windows": [_document(item) for item in found]}
+        typer.echo(json.dumps(document))
+    else:
+        _print(found, rules)
+
+
+def _windows(file: Path, rules: Rules, *, shown: bool) -> list[Window]:
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} triplets"))
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+            task = bar.add_task("", total=None)
+            return windows(read_triplets(file, lambda count: bar.update(task, completed=count)), rules)
+    except (TripletError, ValueError) as error:
+        raise stopped(str(error)) from None
+
+
+def _last(found: list[Window]) -> Verdict:
+    return found[-1].verdict if found else Verdict.COLLECTING
+
+
+def _document(item: Window) -> dict[str, object]:
+    start = datetime.fromtimestamp(item.start_unix_us / 10**6, UTC).isoformat().replace("+00:00", "Z")
+    return {
+        "epoch": item.epoch,
+        "start": start,
+        "n": item.n,
+        "log_k": item.log_k,
+        "lower_bound": item.lower_bound,
+        "upper_bound": item.upper_bound,
+        "histogram_sha256": item.histogram_sha256,
+        "verdict": item.verdict,
+    }
+
+
+def _print(found: list[Window], rules: Rules) -> None:
+    console = Console(highlight=False)
+    if not found:
+        console.print("There is no triplet, and so no window.\n\nNext: sample a workload.")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("epoch", "window (UTC)", "votes", "ln K", "needs", "E[D] at least", "verdict"):
+        right = name not in ("window (UTC)", "verdict")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for item in found[-SHOWN_WINDOWS:]:
+        table.add_row(
+            str(item.epoch),
+            f"{datetime.fromtimestamp(item.start_unix_us / 10**6, UTC):%Y-%m-%d %H:%M:%S}",
+            f"{item.n:,}",
+            f"{item.log_k:.3f}",
+            f"{-np.log(rules.epoch_alpha(item.epoch)):.3f}",
+            f"{item.lower_bound:+.3f}",
+            item.verdict,
+        )
+    console.print(table)
+    if len(found) > SHOWN_WINDOWS:
+        console.print(f"… and {len(found) - SHOWN_WINDOWS} windows before; --json has all.")
+    last = found[-1]
+    console.print(f"\n[bold]{last.verdict}[/bold]: {_meaning(last, len(found), rules)}", soft_wrap=True)
+
+
+def _meaning(last: Window, count: int, rules: Rules) -> str:
+    if last.verdict is Verdict.READY:
+        return (
+            f"worse than −{rules.margin:g} is excluded at α = {rules.alpha:g} over all epochs."
+            "\n\nNext: compare histogram_sha256 (--json) with the decision's evidence in the journal."
+        )
+    if last.verdict is Verdict.REJECTED:
+        return (
+            f"a gap beyond −{rules.margin:g} is shown."
+            "\n\nNext: another model, prompt or scorer is a new epoch, with half of the error."
+        )
+    if count < rules.min_windows:
+        return f"{count} of {rules.min_windows} windows.\n\nNext: wait for more days."
+    return "neither parity nor a gap is shown.\n\nNext: more samples a day, or more days."
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    rate: float
+    low: float
+    high: float
+
+
+def _rate(count: int, runs: int) -> _Rate:
+    return _Rate(count / runs, *clopper_pearson(count, runs, CONFIDENCE))
+
+
+def _simulate(name: str, rules: Rules, runs: int, *, as_json: bool) -> None:
+    if name not in SCENARIOS:
+        raise typer.BadParameter(f"{name!r} is none of the scenarios: {', '.join(SCENARIOS)}")
+    plan = Plan(margin=rules.margin, alpha=rules.alpha, min_windows=rules.min_windows)
+    found = {}
+    for label, mean in (("parity", 0.0), ("margin", -rules.margin)):
+        drawn = simulate(SCENARIOS[name], mean, plan, runs, np.random.default_rng(SEED))
+        found[label] = {"ready": _rate(drawn.ready, runs), "rejected": _rate(drawn.rejected, runs)}
+    if as_json:
+        document = {"scenario": name, "runs": runs, "plan": asdict(plan)}
+        document |= {
+            label: {key: asdict(rate) for key, rate in item.items()} for label, item in found.items()
+        }
+        typer.echo(json.dumps(document))
+        return
+    console = Console(highlight=False)
+    console.print(
+        f"{runs:,} experiments of {plan.days} days with {plan.votes_per_day} votes: {SCENARIOS[name].about}."
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("true E[D]", "READY", "99.9 % limits", "REJECTED", "99.9 % limits"):
+        table.add_column(title, justify="right")
+    for label, mean in (("parity", 0.0), ("margin", -rules.margin)):
+        ready, rejected = found[label]["ready"], found[label]["rejected"]
+        table.add_row(
+            f"{mean:+.3f}",
+            f"{ready.rate:.4f}",
+            f"{ready.low:.4f}–{ready.high:.4f}",
+            f"{rejected.rate:.4f}",
+            f"{rejected.low:.4f}–{rejected.high:.4f}",
+        )
+    console.print(table)
+    console.print("\nNext: `make proof` runs all scenarios, with the twins that must fail.")

@@ -1,0 +1,141 @@
+"""Triplets from a file, as an auditor has them: CSV or Parquet, one row a sampled request."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from services.shadow.core.triplets import Triplet
+
+REQUIRED = ("request_time", "agreement_sovereign", "agreement_noise")
+OPTIONAL = ("arrival_time", "cluster", "stratum", "epoch")
+PARQUET_MAGIC = b"PAR1"
+_UNIT_US = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
+_DURATION = re.compile(r"^(\d+)([smhd])$")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class TripletError(Exception):
+    """A file that holds no triplets; the message says where and why."""
+
+
+def duration_us(text: str) -> int:
+    """`30s`, `15m`, `1h`, `1d` in microseconds.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    found = _DURATION.match(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no length of time: write 30s, 15m, 1h or 1d")
+    return int(found[1]) * _UNIT_US[found[2]]
+
+
+def read_triplets(path: Path, advance: Callable[[int], None] = lambda _: None) -> Iterator[Triplet]:
+    """The triplets of a file.
+
+    A missing arrival_time column means that all arrived at once; an empty cell, that nothing ever did.
+    Numbers count as the decimals that they are written as.
+
+    Args:
+        path: CSV with a header, or Parquet.
+        advance: is told how many rows were read, now and then.
+
+    Raises:
+        TripletError: the file, a column or a cell is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
+        rows = _parquet(path) if parquet else _csv(path)
+        for number, row in enumerate(rows, start=1):
+            yield _triplet(path, number + (0 if parquet else 1), row)
+            if number % 10_000 == 0:
+                advance(number)
+    except OSError as error:
+        raise TripletError(f"{path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+        raise TripletError(f"{path}: neither CSV nor Parquet: {error}") from None
+
+
+def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        _check(path, reader.fieldnames or ())
+        yield from reader
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    with pq.ParquetFile(path) as file:
+        _check(path, file.schema_arrow.names)
+        names = [name for name in (*REQUIRED, *OPTIONAL) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=names):
+            yield from batch.to_pylist()
+
+
+def _check(path: Path, names: Any) -> None:
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise TripletError(
+            f"{path}: no column {', '.join(missing)}; needed are {', '.join(REQUIRED)},"
+            f" and {', '.join(OPTIONAL)} are read too"
+        )
+
+
+def _triplet(path: Path, line: int, row: Mapping[str, Any]) -> Triplet:
+    column = "request_time"
+    try:
+        request_us = _time(row[column])
+        if request_us is None:
+            raise ValueError("it is empty")
+        column = "arrival_time"
+        arrival_us = _time(row[column]) if column in row else request_us
+        column = "epoch"
+        epoch = int(row[column]) if row.get(column) not in (None, "") else 1
+        if epoch < 1:
+            raise ValueError("epochs count from 1")
+        agreements = []
+        for name in ("agreement_sovereign", "agreement_noise"):
+            column = name
+            agreements.append(_agreement(row[name]))
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise TripletError(f"{path}: line {line}: {column}: {row.get(column)!r}: {error}") from None
+    return Triplet(
+        request_unix_us=request_us,
+        arrival_unix_us=arrival_us,
+        cluster=str(row.get("cluster") or ""),
+        stratum=str(row.get("stratum") or ""),
+        epoch=epoch,
+        agreement_sovereign=agreements[0],
+        agreement_noise=agreements[1],
+    )
+
+
+def _time(value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+    if time.tzinfo is None:
+        # RFC 3339 wants an offset; times of ClickHouse and Parquet often have none, and are UTC.
+        time = time.replace(tzinfo=UTC)
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 10**6 + since.microseconds
+
+
+def _agreement(value: Any) -> Fraction | None:
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    exact = Fraction(Decimal(str(value).strip()))
+    if not 0 <= exact <= 1:
+        raise ValueError("agreement lies in 0 to 1")
+    return exact

@@ -1,0 +1,171 @@
+"""`homeward shadow replay` on files as an auditor may have them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from playbook.cli import app
+from playbook.replay import duration_us
+
+START = datetime(2026, 10, 1, tzinfo=UTC)
+COLUMNS = (
+    "request_time", "arrival_time", "cluster", "stratum", "epoch", "agreement_sovereign", "agreement_noise",
+)  # fmt: skip
+
+
+def rows(days: int = 15, per_day: int = 100, sovereign: str = "0.98") -> list[dict[str, Any]]:
+    found = []
+    for day in range(days):
+        for number in range(per_day):
+            time = START + timedelta(days=day, seconds=number * 600)
+            arrival = time + timedelta(seconds=3)
+            values = (time.isoformat(), arrival.isoformat(), "", "", "1", sovereign, "0.98")
+            found.append(dict(zip(COLUMNS, values, strict=True)))
+    return found
+
+
+def written(file: Path, items: list[dict[str, Any]], columns: tuple[str, ...] = COLUMNS) -> Path:
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(items)
+    return file
+
+
+def replayed(file: Path, *options: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["shadow", "replay", "--triplets", str(file), "--json", *options])
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_parity_over_fifteen_days_is_ready(tmp_path: Path) -> None:
+    found = replayed(written(tmp_path / "t.csv", rows()), "--margin", "0.02", "--alpha", "0.05")
+    assert found["verdict"] == "READY"
+    assert [item["verdict"] for item in found["windows"]] == ["COLLECTING"] * 13 + ["READY"] * 2
+    first = found["windows"][0]
+    assert (first["start"], first["n"], first["epoch"]) == ("2026-10-01T00:00:00Z", 100, 1)
+    assert {"log_k", "lower_bound", "upper_bound", "histogram_sha256"} <= first.keys()
+
+
+def test_the_example_of_the_auditors_page_comes_out(tmp_path: Path) -> None:
+    page = Path("docs/verdict.md").read_text(encoding="utf-8")
+    file = tmp_path / "two.csv"
+    file.write_text(page.partition("printf '")[2].partition("' >")[0].replace("\\n", "\n"))
+    (window,) = replayed(file, "--margin", "0.5", "--alpha", "0.05")["windows"]
+    assert f"`log_k` is {window['log_k']:.4f}" in page
+    assert window["n"] == 2
+
+
+def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
+    items = rows(3, 20)
+    table = pa.table(
+        {
+            "request_time": [datetime.fromisoformat(item["request_time"]) for item in items],
+            "arrival_time": [datetime.fromisoformat(item["arrival_time"]) for item in items],
+            "cluster": ["" for _ in items],
+            "stratum": [None for _ in items],
+            "epoch": [1 for _ in items],
+            "agreement_sovereign": [float(item["agreement_sovereign"]) for item in items],
+            "agreement_noise": [float(item["agreement_noise"]) for item in items],
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert replayed(tmp_path / "t.parquet") == replayed(written(tmp_path / "t.csv", items))
+
+
+def test_windows_of_seconds_serve_a_demo(tmp_path: Path) -> None:
+    items = rows(1, 60)
+    found = replayed(
+        written(tmp_path / "t.csv", items), "--window", "10m", "--watermark", "30s", "--min-windows", "2"
+    )
+    assert len(found["windows"]) == 60
+
+
+def test_only_the_three_columns_are_needed(tmp_path: Path) -> None:
+    file = written(tmp_path / "t.csv", rows(2, 5), ("request_time", "agreement_sovereign", "agreement_noise"))
+    assert replayed(file)["windows"][-1]["n"] == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"request_time": "yesterday"}, "line 3: request_time: 'yesterday'"),
+        ({"request_time": ""}, "line 3: request_time"),
+        ({"agreement_sovereign": "1.2"}, "line 3: agreement_sovereign"),
+        ({"agreement_noise": "much"}, "line 3: agreement_noise"),
+        ({"epoch": "0"}, "line 3: epoch"),
+        ({"arrival_time": "25:00"}, "line 3: arrival_time"),
+    ],
+)
+def test_a_wrong_cell_is_named_by_line_and_column(tmp_path: Path, changes: dict[str, str], said: str) -> None:
+    items = rows(1, 3)
+    items[1] |= changes
+    file = written(tmp_path / "t.csv", items)
+    result = CliRunner().invoke(app, ["shadow", "replay", "--triplets", str(file)])
+    assert result.exit_code == 1
+    assert said in result.stderr.replace("\n", " ")
+
+
+def test_a_missing_column_or_file_is_told(tmp_path: Path) -> None:
+    file = written(tmp_path / "t.csv", rows(1, 1), ("request_time", "agreement_noise"))
+    for name, said in ((file, "agreement_sovereign"), (tmp_path / "none.csv", "No such file")):
+        result = CliRunner().invoke(app, ["shadow", "replay", "--triplets", str(name)])
+        assert result.exit_code == 1
+        assert said in result.stderr
+
+
+def test_the_table_ends_with_the_verdict_and_the_next_step(tmp_path: Path) -> None:
+    file = written(tmp_path / "t.csv", rows())
+    result = CliRunner().invoke(app, ["shadow", "replay", "--triplets", str(file)])
+    assert result.exit_code == 0
+    assert "READY: worse than" in result.stdout
+    assert "Next:" in result.stdout.splitlines()[-1]
+
+
+def test_a_simulation_tells_rates_with_exact_limits() -> None:
+    arguments = [
+        "shadow",
+        "replay",
+        "--simulate",
+        "three-point",
+        "--runs",
+        "500",
+        "--margin",
+        "0.05",
+        "--json",
+    ]
+    result = CliRunner().invoke(app, arguments)
+    found = json.loads(result.stdout)
+    assert found["runs"] == 500
+    assert found["parity"]["ready"]["rate"] > 0.99
+    assert found["margin"]["ready"]["low"] <= found["margin"]["ready"]["rate"] <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--simulate", "chess"], "three-point"),
+        ([], "--triplets"),
+        (["--simulate", "three-point", "--window", "1 day"], "1d"),
+        (["--simulate", "three-point", "--margin", "2"], "margin"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["shadow", "replay", *arguments])
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("15m", 900), ("2h", 7200), ("1d", 86_400)])
+def test_lengths_of_time(text: str, seconds: int) -> None:
+    assert duration_us(text) == seconds * 10**6
