@@ -126,6 +126,24 @@ def simulate(scenario: Scenario, mean: float, plan: Plan, runs: int, rng: np.ran
     return Rates(runs, ready, rejected)
 
 
+def days_to_ready(discordance: float, plan: Plan, runs: int, rng: np.random.Generator) -> Ints:
+    """Days until READY at true parity, one for each run, ascending; `plan.days` + 1 if not within them.
+
+    Args:
+        discordance: the share of votes that are not 0, half of them −1 and half 1: the widest spread of
+            votes that differ as often.
+        plan: the experiment.
+        runs: how many are drawn.
+        rng: of the draws.
+    """
+    scenario = Scenario("forecast", "", _THREE, _three_point(discordance))
+    found = [
+        _first_days(np.cumsum(_days(scenario, 0.0, plan, size, rng), axis=1), _THREE, plan)[0] + 1
+        for size in _sizes(runs)
+    ]
+    return np.sort(np.concatenate(found))
+
+
 def naive_z(scenario: Scenario, mean: float, plan: Plan, runs: int, rng: np.random.Generator) -> Rates:
     """The twin without an e-process: a one-sided z-test, looked at at the end of each day."""
     values = np.array(scenario.values)
@@ -198,7 +216,14 @@ def _verdicts(
 def _decided(
     counts: Ints, values: tuple[float, ...], plan: Plan
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of votes so far, shape (runs, days, values): the first verdict that a run comes to."""
+    """Of votes so far, shape (runs, days, values): which runs come to READY first, and which to REJECTED."""
+    ready, rejected = _first_days(counts, values, plan)
+    never = counts.shape[1]
+    return (ready < never) & (ready <= rejected), rejected < ready
+
+
+def _first_days(counts: Ints, values: tuple[float, ...], plan: Plan) -> tuple[Ints, Ints]:
+    """The day (from 0) at whose end each run has the evidence for READY, and for REJECTED; else `days`."""
     floors = np.floor(np.array(values) * BINS_PER_UNIT + 1e-9) / BINS_PER_UNIT
     tops = np.minimum(floors + 1 / BINS_PER_UNIT, 1.0)
     threshold = math.log(1 / (plan.alpha / 2))
@@ -208,9 +233,10 @@ def _decided(
     looked = np.arange(1, counts.shape[1] + 1) >= plan.min_windows
     ready, rejected = (above >= threshold) & looked, (below >= threshold) & looked
     never = counts.shape[1]
-    first_ready = np.where(ready.any(axis=1), ready.argmax(axis=1), never)
-    first_rejected = np.where(rejected.any(axis=1), rejected.argmax(axis=1), never)
-    return (first_ready < never) & (first_ready <= first_rejected), first_rejected < first_ready
+    return (
+        np.where(ready.any(axis=1), ready.argmax(axis=1), never),
+        np.where(rejected.any(axis=1), rejected.argmax(axis=1), never),
+    )
 
 
 def _days(scenario: Scenario, mean: float, plan: Plan, size: int, rng: np.random.Generator) -> Ints:

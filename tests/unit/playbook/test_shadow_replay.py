@@ -1,4 +1,4 @@
-"""`homeward shadow replay` on files as an auditor may have them."""
+"""`homeward shadow replay` on files as an auditor may have them, and the forecast."""
 
 from __future__ import annotations
 
@@ -164,6 +164,21 @@ def test_wrong_usage_says_what_is_right(arguments: list[str], said: str) -> None
     result = CliRunner().invoke(app, ["shadow", "replay", *arguments])
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_a_forecast_tells_days_and_a_faster_one_fewer() -> None:
+    def told(*arguments: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["shadow", "forecast", "--json", *arguments])
+        assert result.exit_code == 0, result.output
+        document: dict[str, Any] = json.loads(result.stdout)
+        return document
+
+    slow = told("--requests-per-day", "2000", "--rate", "0.1", "--min-windows", "1")
+    fast = told("--requests-per-day", "2000", "--rate", "0.5", "--min-windows", "1")
+    assert slow["samples_per_day"] == 200
+    assert fast["days"]["median"] < slow["days"]["median"] < slow["days"]["p95"]
+    assert told("--requests-per-day", "1000000")["days"]["p95"] == 14
+    assert told("--requests-per-day", "20")["days"]["median"] is None
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("15m", 900), ("2h", 7200), ("1d", 86_400)])
