@@ -20,6 +20,7 @@ from deploy.local.state import Secrets
 from deploy.triton.cpu import server as triton
 from deploy.triton.cpu.process import answers
 from services.ledger.adapters.clickhouse import MIGRATIONS
+from services.ledger.config import JOURNAL_URL
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -63,7 +64,10 @@ def build(
         MissingError: there is no ClickHouse to start.
     """
     url = clickhouse_url or config.clickhouse.url
-    environment = {**os.environ, **service_environment(secrets, url, own=clickhouse_url is None)}
+    # The journal is the ledger's alone, and its address has a password.
+    everywhere = {name: value for name, value in os.environ.items() if name != JOURNAL_URL}
+    environment = {**everywhere, **service_environment(secrets, url, own=clickhouse_url is None)}
+    journal = {JOURNAL_URL: os.environ[JOURNAL_URL]} if JOURNAL_URL in os.environ else {}
     parts: list[Part] = []
     if clickhouse_url is None:
         address = urllib.parse.urlsplit(url).netloc
@@ -72,7 +76,7 @@ def build(
             Part(
                 name="clickhouse",
                 command=server.command(),
-                environment=dict(os.environ),
+                environment=everywhere,
                 probe=_clickhouse_probe(url, "homeward", secrets.clickhouse_password, "SELECT 1"),
                 where=url,
                 listens=((address, "HOMEWARD_CLICKHOUSE__URL=http://127.0.0.1:PORT"),),
@@ -111,7 +115,7 @@ def build(
             Part(
                 name=name,
                 command=guarded(module, str(settings_file)),
-                environment=environment,
+                environment={**environment, **journal} if name == "ledger" else environment,
                 probe=probe,
                 where=f"grpc {address}",
                 listens=((address, setting),),
@@ -172,7 +176,7 @@ def _home(
         Part(
             name="triton",
             command=guarded("deploy.triton.cpu", *(word for pair in arguments.items() for word in pair)),
-            environment=dict(os.environ),
+            environment={name: value for name, value in os.environ.items() if name != JOURNAL_URL},
             # Ready says nothing: it stays true when the model's process has died.
             probe=lambda: asyncio.to_thread(answers, local.triton, 1, PROBE_TIMEOUT_S),
             where=f"grpc {local.triton} (a Llama of our own, on the CPU)",
