@@ -27,6 +27,9 @@ CONFIDENCE = 0.998
 PLAN = Plan()
 RESTARTS = Plan(min_windows=1, epochs=10)
 LOOKED = Plan(min_windows=1, votes_per_day=2_400)
+BUSY = Plan(votes_per_day=2_400)
+WEEKS = Plan(votes_per_day=2_400, min_windows=2)
+"""Of seven days, as many days as the fourteen windows of a day."""
 NARROW = Plan(margin=0.02, days=21, votes_per_day=500)
 """A small margin, three weeks: where power has to be paid for."""
 LEAST_POWER = 0.85
@@ -101,6 +104,8 @@ def cases() -> list[Case]:
             _of(sim.at_closed_windows, at_margin, LOOKED),
         ),
         Case("day and night", "looked at every hour", "breaks", _of(sim.at_every_hour, at_margin, LOOKED)),
+        Case("busy weeks", "windows of a week", "safe", _of(sim.at_closed_weeks, at_margin, WEEKS)),
+        Case("busy weeks", "windows of a day", "breaks", _of(sim.at_every_day, at_margin, BUSY)),
     ]
     return made
 
@@ -154,8 +159,9 @@ def page(found: Sequence[Found], runs: int, seconds: float) -> str:
     plan = (
         f"An experiment has {PLAN.days} days of {PLAN.votes_per_day} votes, δ = {PLAN.margin:g}, the first"
         f" epoch's α/2, and {PLAN.min_windows} closed windows at least; restarts and day and night are looked"
-        f" at from the first day, the latter with {LOOKED.votes_per_day:,} votes a day; the small margin is"
-        f" {NARROW.margin:g} on {NARROW.days} days of {NARROW.votes_per_day} votes. Limits are Clopper and"
+        f" at from the first day; the latter and busy weeks have {LOOKED.votes_per_day:,} votes a day, these"
+        f" with two windows of a week at least, begun with a week; the small margin is {NARROW.margin:g}"
+        f" on {NARROW.days} days of {NARROW.votes_per_day} votes. Limits are Clopper and"
         " Pearson's, each at 99.9 %. [verdict.md](verdict.md) defines what is computed."
     )
     kinds = [f"- **{scenario.name}**: {scenario.about}." for scenario in SCENARIOS.values()]

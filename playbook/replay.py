@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.shadow.core.triplets import Triplet
+from services.shadow.core.triplets import MAX_EPOCH, Triplet
 
 REQUIRED = ("request_time", "agreement_sovereign", "agreement_noise")
 OPTIONAL = ("arrival_time", "cluster", "stratum", "epoch")
@@ -58,8 +58,8 @@ def read_triplets(path: Path, advance: Callable[[int], None] = lambda _: None) -
         with path.open("rb") as file:
             parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
         rows = _parquet(path) if parquet else _csv(path)
-        for number, row in enumerate(rows, start=1):
-            yield _triplet(path, number + (0 if parquet else 1), row)
+        for number, (line, row) in enumerate(rows, start=1):
+            yield _triplet(path, line, row)
             if number % 10_000 == 0:
                 advance(number)
     except OSError as error:
@@ -68,19 +68,40 @@ def read_triplets(path: Path, advance: Callable[[int], None] = lambda _: None) -
         raise TripletError(f"{path}: neither CSV nor Parquet: {error}") from None
 
 
-def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
+def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         _check(path, reader.fieldnames or ())
-        yield from reader
+        names = reader.fieldnames or ()
+        for row in reader:
+            # A cell that is not there is no empty cell: a line that was cut off must not count as a failure.
+            if None in row or None in row.values():
+                found = next((name for name in names if row[name] is None), "after the last column")
+                raise TripletError(
+                    f"{path}: line {reader.line_num}: {found}: not as many cells as the header has"
+                )
+            yield reader.line_num, row
 
 
-def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with pq.ParquetFile(path) as file:
         _check(path, file.schema_arrow.names)
         names = [name for name in (*REQUIRED, *OPTIONAL) if name in file.schema_arrow.names]
+        line = 0
         for batch in file.iter_batches(columns=names):
-            yield from batch.to_pylist()
+            for row in _in_microseconds(batch).to_pylist():
+                line += 1
+                yield line, row
+
+
+def _in_microseconds(batch: pa.RecordBatch) -> pa.Table:
+    # Python's times have no nanoseconds.
+    table = pa.Table.from_batches([batch])
+    for place, column in enumerate(table.schema):
+        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+            cells = table.column(place).cast(pa.timestamp("us", column.type.tz), safe=False)
+            table = table.set_column(place, column.name, cells)
+    return table
 
 
 def _check(path: Path, names: Any) -> None:
@@ -102,8 +123,8 @@ def _triplet(path: Path, line: int, row: Mapping[str, Any]) -> Triplet:
         arrival_us = _time(row[column]) if column in row else request_us
         column = "epoch"
         epoch = int(row[column]) if row.get(column) not in (None, "") else 1
-        if epoch < 1:
-            raise ValueError("epochs count from 1")
+        if not 1 <= epoch <= MAX_EPOCH:
+            raise ValueError(f"epochs count from 1 to {MAX_EPOCH}")
         agreements = []
         for name in ("agreement_sovereign", "agreement_noise"):
             column = name

@@ -195,6 +195,16 @@ def after_the_watermark(mean_failures: float, plan: Plan, runs: int, rng: np.ran
     return _late(mean_failures, plan, runs, rng, waits=True)
 
 
+def at_every_day(mean: float, plan: Plan, runs: int, rng: np.random.Generator) -> Rates:
+    """The twin with windows shorter than the cycle: better weekdays, worse weekends, looked at daily."""
+    return _weeks(mean, plan, runs, rng, closed=False)
+
+
+def at_closed_weeks(mean: float, plan: Plan, runs: int, rng: np.random.Generator) -> Rates:
+    """The same traffic, looked at when a week is over."""
+    return _weeks(mean, plan, runs, rng, closed=True)
+
+
 def at_every_hour(mean: float, plan: Plan, runs: int, rng: np.random.Generator) -> Rates:
     """The twin without windows: traffic that is better by day than by night, looked at every hour."""
     return _hours(mean, plan, runs, rng, closed=False)
@@ -288,6 +298,16 @@ def _hours(mean: float, plan: Plan, runs: int, rng: np.random.Generator, *, clos
         if closed:
             counts = counts[:, HOURS - 1 :: HOURS]
         first, second = _decided(counts, _THREE, plan)
+        ready += int(first.sum())
+        rejected += int(second.sum())
+    return Rates(runs, ready, rejected)
+
+
+def _weeks(mean: float, plan: Plan, runs: int, rng: np.random.Generator, *, closed: bool) -> Rates:
+    ready = rejected = 0
+    for size in _sizes(runs):
+        counts = np.cumsum(_days(SCENARIOS["weekly"], mean, plan, size, rng), axis=1)
+        first, second = _decided(counts[:, 6::7] if closed else counts, _THREE, plan)
         ready += int(first.sum())
         rejected += int(second.sum())
     return Rates(runs, ready, rejected)

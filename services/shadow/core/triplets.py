@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 ZERO, ONE = Fraction(0), Fraction(1)
+MAX_EPOCH = 1000
+"""What α/2^k of a later one would be is no number of a float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Triplet:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} lies in 0 to 1, got {float(value):g}")
-        if self.epoch < 1:
-            raise ValueError(f"epoch counts from 1, got {self.epoch}")
+        if not 1 <= self.epoch <= MAX_EPOCH:
+            raise ValueError(f"epoch counts from 1 to {MAX_EPOCH}, got {self.epoch}")
 
     def difference(self, closes_unix_us: int) -> Fraction:
         """D, as it is known when its window closes."""

@@ -38,7 +38,10 @@ class Rules:
     alpha: float
     """The error over all epochs; above 0 and below 0.5."""
     window_us: int
-    """Microseconds; windows begin at multiples of it since 1970-01-01 UTC."""
+    """Microseconds; windows begin at multiples of it since 1970-01-01 UTC.
+
+    No shorter than the traffic's cycle, or the promise does not hold (docs/verdict.md).
+    """
     watermark_us: int
     """Microseconds after a window's end for which late answers are waited for."""
     min_windows: int
@@ -159,7 +162,7 @@ def _judge(
         n=everything.votes,
         log_k=log_k,
         lower_bound=min(lower_bound(part, alpha) for part in parts),
-        upper_bound=min(upper_bound(part, alpha) for part in parts),
+        upper_bound=min(upper_bound(part, alpha / len(parts)) for part in parts),
         histogram_sha256=everything.sha256().hex(),
         verdict=verdict,
     )

@@ -104,6 +104,7 @@ def test_only_the_three_columns_are_needed(tmp_path: Path) -> None:
         ({"agreement_sovereign": "1.2"}, "line 3: agreement_sovereign"),
         ({"agreement_noise": "much"}, "line 3: agreement_noise"),
         ({"epoch": "0"}, "line 3: epoch"),
+        ({"epoch": "2000"}, "line 3: epoch"),
         ({"arrival_time": "25:00"}, "line 3: arrival_time"),
     ],
 )
@@ -114,6 +115,23 @@ def test_a_wrong_cell_is_named_by_line_and_column(tmp_path: Path, changes: dict[
     result = CliRunner().invoke(app, ["shadow", "replay", "--triplets", str(file)])
     assert result.exit_code == 1
     assert said in result.stderr.replace("\n", " ")
+
+
+def test_a_line_that_was_cut_off_is_told_by_its_number_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("request_time,agreement_sovereign,agreement_noise\n\n2026-10-01T00:00:00Z,1\n")
+    result = CliRunner().invoke(app, ["shadow", "replay", "--triplets", str(file)])
+    assert result.exit_code == 1
+    assert "line 3: agreement_noise" in result.stderr.replace("\n", " ")
+
+
+def test_times_of_nanoseconds_are_read(tmp_path: Path) -> None:
+    times = pa.array([1_790_000_000_000_000_123], pa.timestamp("ns", "UTC"))
+    pq.write_table(
+        pa.table({"request_time": times, "agreement_sovereign": [1.0], "agreement_noise": [1.0]}),
+        tmp_path / "t.parquet",
+    )
+    assert replayed(tmp_path / "t.parquet")["windows"][0]["n"] == 1
 
 
 def test_a_missing_column_or_file_is_told(tmp_path: Path) -> None:
