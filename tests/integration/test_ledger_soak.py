@@ -12,5 +12,4 @@ async def test_every_leg_is_booked_once_while_ledger_and_clickhouse_are_killed_a
 ) -> None:
     soaked = await soak(tmp_path, Plan(legs=60_000, kills=6))
     assert soaked.kills.total() == 6
-    assert soaked.sent.refusals
     assert soaked.told["legs"] == 60_000
