@@ -302,14 +302,21 @@ async def test_a_process_that_hangs_answers_when_it_goes_on(client: Any, server:
 
 
 async def test_the_callers_trace_goes_on_to_the_generation(client: Any, sink: Sink) -> None:
-    sink.spans.clear()
-    await text(client, **WILD)
-    await text(client, headers={"traceparent": f"00-{TRACE_ID}-{ROUTER_SPAN}-01"}, **WILD)
-
     async def complete() -> bool:
         return {"InferRequest", MODEL_NAME, "compute", "generate"} <= {span["name"] for span in sink.spans}
 
-    await until(complete, "the spans have come")
+    # On a busy machine Triton loses the spans of a request now and then.
+    for last in (False, True):
+        sink.spans.clear()
+        await text(client, **WILD)
+        await text(client, headers={"traceparent": f"00-{TRACE_ID}-{ROUTER_SPAN}-01"}, **WILD)
+        try:
+            await until(complete, "the spans have come")
+        except AssertionError:
+            if last:
+                raise
+        else:
+            break
     assert {span["traceId"] for span in sink.spans} == {TRACE_ID}, "a request without a trace starts none"
     spans = {span["name"]: span for span in sink.spans}
     assert spans["InferRequest"]["parentSpanId"] == ROUTER_SPAN
