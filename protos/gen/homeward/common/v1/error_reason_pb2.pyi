@@ -172,6 +172,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_WORKLOAD_IN_SETTINGS: the settings register that name, so only they can change it.
     Example: {"workload": "ticket-triage"}
     """
+    ERROR_REASON_MOVE_BLOCKED: _ErrorReason.ValueType  # 88
+    """ERROR_REASON_MOVE_BLOCKED: the next stage is known, and something keeps the workload from it.
+    Example: {"workload": "ticket-triage", "to": "CANARY", "blocks": "the verdict is COLLECTING"}
+    """
+    ERROR_REASON_APPROVAL_FORBIDDEN: _ErrorReason.ValueType  # 89
+    """ERROR_REASON_APPROVAL_FORBIDDEN: the key may not move workloads.
+    Example: {"key": "crm", "workload": "ticket-triage"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo in every error of a Homeward service. Its
@@ -328,5 +336,13 @@ Example: {"workload": "ticket-triage", "worsened": "ticket-routing", "right_befo
 ERROR_REASON_WORKLOAD_IN_SETTINGS: ErrorReason.ValueType  # 87
 """ERROR_REASON_WORKLOAD_IN_SETTINGS: the settings register that name, so only they can change it.
 Example: {"workload": "ticket-triage"}
+"""
+ERROR_REASON_MOVE_BLOCKED: ErrorReason.ValueType  # 88
+"""ERROR_REASON_MOVE_BLOCKED: the next stage is known, and something keeps the workload from it.
+Example: {"workload": "ticket-triage", "to": "CANARY", "blocks": "the verdict is COLLECTING"}
+"""
+ERROR_REASON_APPROVAL_FORBIDDEN: ErrorReason.ValueType  # 89
+"""ERROR_REASON_APPROVAL_FORBIDDEN: the key may not move workloads.
+Example: {"key": "crm", "workload": "ticket-triage"}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,39 +25,71 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from homeward.common.v1 import chat_pb2 as homeward_dot_common_dot_v1_dot_chat__pb2
+from homeward.common.v1 import leg_pb2 as homeward_dot_common_dot_v1_dot_leg__pb2
+from homeward.common.v1 import policy_pb2 as homeward_dot_common_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fhomeward/shadow/v1/shadow.proto\x12\x12homeward.shadow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dhomeward/common/v1/chat.proto\"\xd4\x02\n\nExperiment\x12\x15\n\rexperiment_id\x18\x01 \x01(\x0c\x12\x10\n\x08workload\x18\x02 \x01(\t\x12\x0e\n\x06scorer\x18\x03 \x01(\t\x12\x0e\n\x06margin\x18\x04 \x01(\x01\x12\r\n\x05\x61lpha\x18\x05 \x01(\x01\x12)\n\x06window\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\twatermark\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bmin_windows\x18\x08 \x01(\r\x12\x0e\n\x06strata\x18\t \x03(\t\x12\x10\n\x08rate_ppm\x18\n \x01(\r\x12\x1c\n\x14\x64\x61ily_cost_cap_nanos\x18\x0b \x01(\x04\x12\r\n\x05\x65poch\x18\x0c \x01(\r\x12\x31\n\rregister_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\x08\x45vidence\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.homeward.shadow.v1.Verdict\x12\x33\n\x07windows\x18\x02 \x03(\x0b\x32\".homeward.shadow.v1.WindowEvidence\"\xd5\x01\n\x0eWindowEvidence\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nvote_count\x18\x02 \x01(\x04\x12\x18\n\x10histogram_sha256\x18\x03 \x01(\x0c\x12\r\n\x05log_k\x18\x04 \x01(\x01\x12\x13\n\x0blower_bound\x18\x05 \x01(\x01\x12\x13\n\x0bupper_bound\x18\x06 \x01(\x01\x12,\n\x07verdict\x18\x07 \x01(\x0e\x32\x1b.homeward.shadow.v1.Verdict\"\x9c\x02\n\x13SubmitSampleRequest\x12\x11\n\tsample_id\x18\x01 \x01(\x0c\x12\x15\n\rexperiment_id\x18\x02 \x01(\x0c\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x30\n\x0crequest_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x18.homeward.common.v1.Chat\x12+\n\x06\x61nswer\x18\x06 \x01(\x0b\x32\x1b.homeward.common.v1.Message\x12\x0e\n\x06leg_id\x18\x07 \x01(\x0c\x12\x0f\n\x07\x63luster\x18\x08 \x01(\x0c\x12\x0f\n\x07stratum\x18\t \x01(\t\x12\x13\n\x0btraceparent\x18\n \x01(\t\"\x16\n\x14SubmitSampleResponse\"c\n\x19RegisterExperimentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x32\n\nexperiment\x18\x02 \x01(\x0b\x32\x1e.homeward.shadow.v1.Experiment\"P\n\x1aRegisterExperimentResponse\x12\x32\n\nexperiment\x18\x01 \x01(\x0b\x32\x1e.homeward.shadow.v1.Experiment\"-\n\x14GetExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\x0c\"{\n\x15GetExperimentResponse\x12\x32\n\nexperiment\x18\x01 \x01(\x0b\x32\x1e.homeward.shadow.v1.Experiment\x12.\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x1c.homeward.shadow.v1.Evidence\"*\n\x16ListExperimentsRequest\x12\x10\n\x08workload\x18\x01 \x01(\t\"N\n\x17ListExperimentsResponse\x12\x33\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x1e.homeward.shadow.v1.Experiment*c\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x16\n\x12VERDICT_COLLECTING\x10\x01\x12\x11\n\rVERDICT_READY\x10\x02\x12\x14\n\x10VERDICT_REJECTED\x10\x03\x32\xb9\x03\n\rShadowService\x12\x61\n\x0cSubmitSample\x12\'.homeward.shadow.v1.SubmitSampleRequest\x1a(.homeward.shadow.v1.SubmitSampleResponse\x12s\n\x12RegisterExperiment\x12-.homeward.shadow.v1.RegisterExperimentRequest\x1a..homeward.shadow.v1.RegisterExperimentResponse\x12\x64\n\rGetExperiment\x12(.homeward.shadow.v1.GetExperimentRequest\x1a).homeward.shadow.v1.GetExperimentResponse\x12j\n\x0fListExperiments\x12*.homeward.shadow.v1.ListExperimentsRequest\x1a+.homeward.shadow.v1.ListExperimentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fhomeward/shadow/v1/shadow.proto\x12\x12homeward.shadow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dhomeward/common/v1/chat.proto\x1a\x1chomeward/common/v1/leg.proto\x1a\x1fhomeward/common/v1/policy.proto\"\xca\x03\n\nExperiment\x12\x15\n\rexperiment_id\x18\x01 \x01(\x0c\x12\x10\n\x08workload\x18\x02 \x01(\t\x12\x0e\n\x06scorer\x18\x03 \x01(\t\x12\x0e\n\x06margin\x18\x04 \x01(\x01\x12\r\n\x05\x61lpha\x18\x05 \x01(\x01\x12)\n\x06window\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\twatermark\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bmin_windows\x18\x08 \x01(\r\x12\x0e\n\x06strata\x18\t \x03(\t\x12\x10\n\x08rate_ppm\x18\n \x01(\r\x12\x1c\n\x14\x64\x61ily_cost_cap_nanos\x18\x0b \x01(\x04\x12\r\n\x05\x65poch\x18\x0c \x01(\r\x12\x31\n\rregister_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10reverse_rate_ppm\x18\x0f \x01(\r\x12\x12\n\ncluster_by\x18\x10 \x01(\t\x12\x16\n\x0estratum_values\x18\x11 \x03(\t\"m\n\x08\x45vidence\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.homeward.shadow.v1.Verdict\x12\x33\n\x07windows\x18\x02 \x03(\x0b\x32\".homeward.shadow.v1.WindowEvidence\"\xd5\x01\n\x0eWindowEvidence\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nvote_count\x18\x02 \x01(\x04\x12\x18\n\x10histogram_sha256\x18\x03 \x01(\x0c\x12\r\n\x05log_k\x18\x04 \x01(\x01\x12\x13\n\x0blower_bound\x18\x05 \x01(\x01\x12\x13\n\x0bupper_bound\x18\x06 \x01(\x01\x12,\n\x07verdict\x18\x07 \x01(\x0e\x32\x1b.homeward.shadow.v1.Verdict\"\xd4\x03\n\x13SubmitSampleRequest\x12\x11\n\tsample_id\x18\x01 \x01(\x0c\x12\x15\n\rexperiment_id\x18\x02 \x01(\x0c\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x30\n\x0crequest_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x18.homeward.common.v1.Chat\x12+\n\x06\x61nswer\x18\x06 \x01(\x0b\x32\x1b.homeward.common.v1.Message\x12\x0e\n\x06leg_id\x18\x07 \x01(\x0c\x12\x0f\n\x07\x63luster\x18\x08 \x01(\x0c\x12\x0f\n\x07stratum\x18\t \x01(\t\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12\x0e\n\x06tenant\x18\x0b \x01(\x0c\x12*\n\x06target\x18\x0c \x01(\x0e\x32\x1a.homeward.common.v1.Target\x12\x18\n\x10sovereign_failed\x18\r \x01(\x08\x12\x10\n\x08streamed\x18\x0e \x01(\x08\x12\x10\n\x08key_name\x18\x0f \x01(\t\x12\x10\n\x08workload\x18\x10 \x01(\t\x12\x19\n\x0cinput_tokens\x18\x11 \x01(\x04H\x00\x88\x01\x01\x42\x0f\n\r_input_tokens\"\x16\n\x14SubmitSampleResponse\"c\n\x19RegisterExperimentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x32\n\nexperiment\x18\x02 \x01(\x0b\x32\x1e.homeward.shadow.v1.Experiment\"P\n\x1aRegisterExperimentResponse\x12\x32\n\nexperiment\x18\x01 \x01(\x0b\x32\x1e.homeward.shadow.v1.Experiment\"-\n\x14GetExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\x0c\"{\n\x15GetExperimentResponse\x12\x32\n\nexperiment\x18\x01 \x01(\x0b\x32\x1e.homeward.shadow.v1.Experiment\x12.\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x1c.homeward.shadow.v1.Evidence\"*\n\x16ListExperimentsRequest\x12\x10\n\x08workload\x18\x01 \x01(\t\"N\n\x17ListExperimentsResponse\x12\x33\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x1e.homeward.shadow.v1.Experiment\"\x9d\x01\n\x14ReportTrafficRequest\x12\x11\n\trouter_id\x18\x01 \x01(\x0c\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x34\n\tsamplings\x18\x03 \x03(\x0b\x32!.homeward.shadow.v1.SamplingCount\x12*\n\x04legs\x18\x04 \x03(\x0b\x32\x1c.homeward.shadow.v1.LegCount\"\xa5\x01\n\rSamplingCount\x12\x10\n\x08workload\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\x0c\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12/\n\x0bminute_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04step\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\r\n\x05\x63ount\x18\x07 \x01(\x04\"\xad\x01\n\x08LegCount\x12\x10\n\x08workload\x18\x01 \x01(\t\x12*\n\x06target\x18\x02 \x01(\x0e\x32\x1a.homeward.common.v1.Target\x12\x11\n\tleg_count\x18\x03 \x01(\x04\x12\x14\n\x0c\x66\x61iled_count\x18\x04 \x01(\x04\x12\x15\n\rinvalid_count\x18\x05 \x01(\x04\x12\x12\n\nlatency_us\x18\x06 \x03(\x04\x12\x0f\n\x07ttft_us\x18\x07 \x03(\x04\"\x17\n\x15ReportTrafficResponse\")\n\x15ListMigrationsRequest\x12\x10\n\x08workload\x18\x01 \x01(\t\"c\n\x16ListMigrationsResponse\x12\x31\n\nmigrations\x18\x01 \x03(\x0b\x32\x1d.homeward.shadow.v1.Migration\x12\x16\n\x0epolicy_version\x18\x02 \x01(\x04\"\xdd\x04\n\tMigration\x12\x32\n\x06policy\x18\x01 \x01(\x0b\x32\".homeward.common.v1.WorkloadPolicy\x12\x32\n\nexperiment\x18\x02 \x01(\x0b\x32\x1e.homeward.shadow.v1.Experiment\x12.\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x1c.homeward.shadow.v1.Evidence\x12-\n\x08\x63ontrols\x18\x04 \x03(\x0b\x32\x1b.homeward.shadow.v1.Control\x12\x30\n\x0c\x66unnel_today\x18\x05 \x01(\x0b\x32\x1a.homeward.shadow.v1.Funnel\x12\x30\n\x0c\x66unnel_epoch\x18\x06 \x01(\x0b\x32\x1a.homeward.shadow.v1.Funnel\x12\x34\n\x0c\x63\x61pabilities\x18\x07 \x03(\x0b\x32\x1e.homeward.shadow.v1.Capability\x12\x0e\n\x06\x62locks\x18\x08 \x03(\t\x12\x0e\n\x06\x61lerts\x18\t \x03(\t\x12-\n\nnext_stage\x18\n \x01(\x0e\x32\x19.homeward.common.v1.Stage\x12\x16\n\x0enext_share_ppm\x18\x0b \x01(\r\x12\x12\n\x05log_m\x18\x0c \x01(\x01H\x00\x88\x01\x01\x12.\n\nstage_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61pproved\x18\x0e \x01(\x08\x12\x18\n\x0b\x64iscordance\x18\x0f \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_log_mB\x0e\n\x0c_discordance\"G\n\x07\x43ontrol\x12\x0c\n\x04lane\x18\x01 \x01(\t\x12.\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x1c.homeward.shadow.v1.Evidence\"\xa3\x01\n\x06\x46unnel\x12\x16\n\x0e\x65ligible_count\x18\x01 \x01(\x04\x12\x15\n\rsampled_count\x18\x02 \x01(\x04\x12\x12\n\nsent_count\x18\x03 \x01(\x04\x12\x16\n\x0e\x61nswered_count\x18\x04 \x01(\x04\x12\x14\n\x0cscored_count\x18\x05 \x01(\x04\x12(\n\x06losses\x18\x06 \x03(\x0b\x32\x18.homeward.shadow.v1.Loss\"3\n\x04Loss\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\"y\n\nCapability\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06needed\x18\x02 \x01(\t\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\r\n\x05\x66ound\x18\x04 \x01(\t\x12.\n\nprobe_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x0e\x43utOverRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x10\n\x08workload\x18\x02 \x01(\t\x12\x0f\n\x07\x61pprove\x18\x03 \x01(\x08\"j\n\x0f\x43utOverResponse\x12\x30\n\tmigration\x18\x01 \x01(\x0b\x32\x1d.homeward.shadow.v1.Migration\x12\r\n\x05moved\x18\x02 \x01(\x08\x12\x16\n\x0epolicy_version\x18\x03 \x01(\x04\"G\n\x0fRollBackRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x10\n\x08workload\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\\\n\x10RollBackResponse\x12\x30\n\tmigration\x18\x01 \x01(\x0b\x32\x1d.homeward.shadow.v1.Migration\x12\x16\n\x0epolicy_version\x18\x02 \x01(\x04*c\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x16\n\x12VERDICT_COLLECTING\x10\x01\x12\x11\n\rVERDICT_READY\x10\x02\x12\x14\n\x10VERDICT_REJECTED\x10\x03\x32\xb3\x06\n\rShadowService\x12\x61\n\x0cSubmitSample\x12\'.homeward.shadow.v1.SubmitSampleRequest\x1a(.homeward.shadow.v1.SubmitSampleResponse\x12s\n\x12RegisterExperiment\x12-.homeward.shadow.v1.RegisterExperimentRequest\x1a..homeward.shadow.v1.RegisterExperimentResponse\x12\x64\n\rGetExperiment\x12(.homeward.shadow.v1.GetExperimentRequest\x1a).homeward.shadow.v1.GetExperimentResponse\x12j\n\x0fListExperiments\x12*.homeward.shadow.v1.ListExperimentsRequest\x1a+.homeward.shadow.v1.ListExperimentsResponse\x12\x64\n\rReportTraffic\x12(.homeward.shadow.v1.ReportTrafficRequest\x1a).homeward.shadow.v1.ReportTrafficResponse\x12g\n\x0eListMigrations\x12).homeward.shadow.v1.ListMigrationsRequest\x1a*.homeward.shadow.v1.ListMigrationsResponse\x12R\n\x07\x43utOver\x12\".homeward.shadow.v1.CutOverRequest\x1a#.homeward.shadow.v1.CutOverResponse\x12U\n\x08RollBack\x12#.homeward.shadow.v1.RollBackRequest\x1a$.homeward.shadow.v1.RollBackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'homeward.shadow.v1.shadow_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=1611
-  _globals['_VERDICT']._serialized_end=1710
-  _globals['_EXPERIMENT']._serialized_start=152
-  _globals['_EXPERIMENT']._serialized_end=492
-  _globals['_EVIDENCE']._serialized_start=494
-  _globals['_EVIDENCE']._serialized_end=603
-  _globals['_WINDOWEVIDENCE']._serialized_start=606
-  _globals['_WINDOWEVIDENCE']._serialized_end=819
-  _globals['_SUBMITSAMPLEREQUEST']._serialized_start=822
-  _globals['_SUBMITSAMPLEREQUEST']._serialized_end=1106
-  _globals['_SUBMITSAMPLERESPONSE']._serialized_start=1108
-  _globals['_SUBMITSAMPLERESPONSE']._serialized_end=1130
-  _globals['_REGISTEREXPERIMENTREQUEST']._serialized_start=1132
-  _globals['_REGISTEREXPERIMENTREQUEST']._serialized_end=1231
-  _globals['_REGISTEREXPERIMENTRESPONSE']._serialized_start=1233
-  _globals['_REGISTEREXPERIMENTRESPONSE']._serialized_end=1313
-  _globals['_GETEXPERIMENTREQUEST']._serialized_start=1315
-  _globals['_GETEXPERIMENTREQUEST']._serialized_end=1360
-  _globals['_GETEXPERIMENTRESPONSE']._serialized_start=1362
-  _globals['_GETEXPERIMENTRESPONSE']._serialized_end=1485
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=1487
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=1529
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=1531
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=1609
-  _globals['_SHADOWSERVICE']._serialized_start=1713
-  _globals['_SHADOWSERVICE']._serialized_end=2154
+  _globals['_VERDICT']._serialized_start=4020
+  _globals['_VERDICT']._serialized_end=4119
+  _globals['_EXPERIMENT']._serialized_start=215
+  _globals['_EXPERIMENT']._serialized_end=673
+  _globals['_EVIDENCE']._serialized_start=675
+  _globals['_EVIDENCE']._serialized_end=784
+  _globals['_WINDOWEVIDENCE']._serialized_start=787
+  _globals['_WINDOWEVIDENCE']._serialized_end=1000
+  _globals['_SUBMITSAMPLEREQUEST']._serialized_start=1003
+  _globals['_SUBMITSAMPLEREQUEST']._serialized_end=1471
+  _globals['_SUBMITSAMPLERESPONSE']._serialized_start=1473
+  _globals['_SUBMITSAMPLERESPONSE']._serialized_end=1495
+  _globals['_REGISTEREXPERIMENTREQUEST']._serialized_start=1497
+  _globals['_REGISTEREXPERIMENTREQUEST']._serialized_end=1596
+  _globals['_REGISTEREXPERIMENTRESPONSE']._serialized_start=1598
+  _globals['_REGISTEREXPERIMENTRESPONSE']._serialized_end=1678
+  _globals['_GETEXPERIMENTREQUEST']._serialized_start=1680
+  _globals['_GETEXPERIMENTREQUEST']._serialized_end=1725
+  _globals['_GETEXPERIMENTRESPONSE']._serialized_start=1727
+  _globals['_GETEXPERIMENTRESPONSE']._serialized_end=1850
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=1852
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=1894
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=1896
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=1974
+  _globals['_REPORTTRAFFICREQUEST']._serialized_start=1977
+  _globals['_REPORTTRAFFICREQUEST']._serialized_end=2134
+  _globals['_SAMPLINGCOUNT']._serialized_start=2137
+  _globals['_SAMPLINGCOUNT']._serialized_end=2302
+  _globals['_LEGCOUNT']._serialized_start=2305
+  _globals['_LEGCOUNT']._serialized_end=2478
+  _globals['_REPORTTRAFFICRESPONSE']._serialized_start=2480
+  _globals['_REPORTTRAFFICRESPONSE']._serialized_end=2503
+  _globals['_LISTMIGRATIONSREQUEST']._serialized_start=2505
+  _globals['_LISTMIGRATIONSREQUEST']._serialized_end=2546
+  _globals['_LISTMIGRATIONSRESPONSE']._serialized_start=2548
+  _globals['_LISTMIGRATIONSRESPONSE']._serialized_end=2647
+  _globals['_MIGRATION']._serialized_start=2650
+  _globals['_MIGRATION']._serialized_end=3255
+  _globals['_CONTROL']._serialized_start=3257
+  _globals['_CONTROL']._serialized_end=3328
+  _globals['_FUNNEL']._serialized_start=3331
+  _globals['_FUNNEL']._serialized_end=3494
+  _globals['_LOSS']._serialized_start=3496
+  _globals['_LOSS']._serialized_end=3547
+  _globals['_CAPABILITY']._serialized_start=3549
+  _globals['_CAPABILITY']._serialized_end=3670
+  _globals['_CUTOVERREQUEST']._serialized_start=3672
+  _globals['_CUTOVERREQUEST']._serialized_end=3743
+  _globals['_CUTOVERRESPONSE']._serialized_start=3745
+  _globals['_CUTOVERRESPONSE']._serialized_end=3851
+  _globals['_ROLLBACKREQUEST']._serialized_start=3853
+  _globals['_ROLLBACKREQUEST']._serialized_end=3924
+  _globals['_ROLLBACKRESPONSE']._serialized_start=3926
+  _globals['_ROLLBACKRESPONSE']._serialized_end=4018
+  _globals['_SHADOWSERVICE']._serialized_start=4122
+  _globals['_SHADOWSERVICE']._serialized_end=4941
 # @@protoc_insertion_point(module_scope)

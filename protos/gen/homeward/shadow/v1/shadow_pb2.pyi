@@ -11,6 +11,8 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from homeward.common.v1 import chat_pb2 as _chat_pb2
+from homeward.common.v1 import leg_pb2 as _leg_pb2
+from homeward.common.v1 import policy_pb2 as _policy_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -69,6 +71,10 @@ class Experiment(_message.Message):
     DAILY_COST_CAP_NANOS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     REGISTER_TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    REVERSE_RATE_PPM_FIELD_NUMBER: _builtins.int
+    CLUSTER_BY_FIELD_NUMBER: _builtins.int
+    STRATUM_VALUES_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.bytes
     """experiment_id is a UUIDv7 as 16 bytes."""
     workload: _builtins.str
@@ -89,6 +95,10 @@ class Experiment(_message.Message):
     """daily_cost_cap_nanos is the most that its legs may cost a day, in nano-dollars; 0 means none."""
     epoch: _builtins.int
     """epoch counts its restarts, from 1. Epoch k gets α/2^k."""
+    reverse_rate_ppm: _builtins.int
+    """reverse_rate_ppm is the share of requests that are sampled once the workload is at home."""
+    cluster_by: _builtins.str
+    """cluster_by says what makes requests one vote beside a duplicate prompt: `conversation` or `tenant`."""
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
         """window is the length of a window of evidence; a day in production."""
@@ -104,6 +114,18 @@ class Experiment(_message.Message):
     @_builtins.property
     def register_time(self) -> _timestamp_pb2.Timestamp:
         """register_time is when it was registered."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """start_time is when its first window begins; samples of requests before it have no vote. Set by the
+        service: the first start of a window after the registration.
+        """
+
+    @_builtins.property
+    def stratum_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """stratum_values are the values of the strata that must each pass; all others are one more, `other`.
+        Empty: whatever occurs must pass.
+        """
 
     def __init__(
         self,
@@ -121,10 +143,14 @@ class Experiment(_message.Message):
         daily_cost_cap_nanos: _builtins.int = ...,
         epoch: _builtins.int = ...,
         register_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        reverse_rate_ppm: _builtins.int = ...,
+        cluster_by: _builtins.str = ...,
+        stratum_values: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["register_time", b"register_time", "watermark", b"watermark", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["register_time", b"register_time", "start_time", b"start_time", "watermark", b"watermark", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "daily_cost_cap_nanos", b"daily_cost_cap_nanos", "epoch", b"epoch", "experiment_id", b"experiment_id", "margin", b"margin", "min_windows", b"min_windows", "rate_ppm", b"rate_ppm", "register_time", b"register_time", "scorer", b"scorer", "strata", b"strata", "watermark", b"watermark", "window", b"window", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "cluster_by", b"cluster_by", "daily_cost_cap_nanos", b"daily_cost_cap_nanos", "epoch", b"epoch", "experiment_id", b"experiment_id", "margin", b"margin", "min_windows", b"min_windows", "rate_ppm", b"rate_ppm", "register_time", b"register_time", "reverse_rate_ppm", b"reverse_rate_ppm", "scorer", b"scorer", "start_time", b"start_time", "strata", b"strata", "stratum_values", b"stratum_values", "watermark", b"watermark", "window", b"window", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,6 +248,13 @@ class SubmitSampleRequest(_message.Message):
     CLUSTER_FIELD_NUMBER: _builtins.int
     STRATUM_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    SOVEREIGN_FAILED_FIELD_NUMBER: _builtins.int
+    STREAMED_FIELD_NUMBER: _builtins.int
+    KEY_NAME_FIELD_NUMBER: _builtins.int
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     sample_id: _builtins.bytes
     """sample_id is a UUIDv7 as 16 bytes. A sample is taken once."""
     experiment_id: _builtins.bytes
@@ -236,6 +269,20 @@ class SubmitSampleRequest(_message.Message):
     """stratum is the request's, empty if the experiment has none."""
     traceparent: _builtins.str
     """traceparent is the W3C context of the request."""
+    tenant: _builtins.bytes
+    """tenant is the hash of who asked, 16 bytes: the API key, and the `user` that the request names."""
+    target: _leg_pb2.Target.ValueType
+    """target is where the answer came from."""
+    sovereign_failed: _builtins.bool
+    """sovereign_failed is true if the sovereign target was asked first and the cloud had to step in."""
+    streamed: _builtins.bool
+    """streamed is true if the application asked for a stream."""
+    key_name: _builtins.str
+    """key_name is the name of the API key that asked."""
+    workload: _builtins.str
+    """workload is the request's."""
+    input_tokens: _builtins.int
+    """input_tokens is what the answer's server counted of the prompt; absent if it did not."""
     @_builtins.property
     def request_time(self) -> _timestamp_pb2.Timestamp:
         """request_time is when the application asked."""
@@ -261,12 +308,21 @@ class SubmitSampleRequest(_message.Message):
         cluster: _builtins.bytes = ...,
         stratum: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        tenant: _builtins.bytes = ...,
+        target: _leg_pb2.Target.ValueType = ...,
+        sovereign_failed: _builtins.bool = ...,
+        streamed: _builtins.bool = ...,
+        key_name: _builtins.str = ...,
+        workload: _builtins.str = ...,
+        input_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "chat", b"chat", "request_time", b"request_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens", "answer", b"answer", "chat", b"chat", "input_tokens", b"input_tokens", "request_time", b"request_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "chat", b"chat", "cluster", b"cluster", "epoch", b"epoch", "experiment_id", b"experiment_id", "leg_id", b"leg_id", "request_time", b"request_time", "sample_id", b"sample_id", "stratum", b"stratum", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens", "answer", b"answer", "chat", b"chat", "cluster", b"cluster", "epoch", b"epoch", "experiment_id", b"experiment_id", "input_tokens", b"input_tokens", "key_name", b"key_name", "leg_id", b"leg_id", "request_time", b"request_time", "sample_id", b"sample_id", "sovereign_failed", b"sovereign_failed", "stratum", b"stratum", "streamed", b"streamed", "target", b"target", "tenant", b"tenant", "traceparent", b"traceparent", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__input_tokens: _TypeAlias = _typing.Literal["input_tokens"]  # noqa: Y015
+    _WhichOneofArgType__input_tokens: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_tokens) -> _WhichOneofReturnType__input_tokens | None: ...
 
 Global___SubmitSampleRequest: _TypeAlias = SubmitSampleRequest  # noqa: Y015
 
@@ -436,3 +492,579 @@ class ListExperimentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListExperimentsResponse: _TypeAlias = ListExperimentsResponse  # noqa: Y015
+
+@_typing.final
+class ReportTrafficRequest(_message.Message):
+    """ReportTrafficRequest is what a router saw since its last report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTER_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    SAMPLINGS_FIELD_NUMBER: _builtins.int
+    LEGS_FIELD_NUMBER: _builtins.int
+    router_id: _builtins.bytes
+    """router_id names the router process since its start, 16 bytes."""
+    sequence: _builtins.int
+    """sequence counts its reports from 1; one that comes again is taken once."""
+    @_builtins.property
+    def samplings(self) -> _containers.RepeatedCompositeFieldContainer[Global___SamplingCount]:
+        """samplings count requests of workloads that are compared."""
+
+    @_builtins.property
+    def legs(self) -> _containers.RepeatedCompositeFieldContainer[Global___LegCount]:
+        """legs count production legs of workloads that are compared."""
+
+    def __init__(
+        self,
+        *,
+        router_id: _builtins.bytes = ...,
+        sequence: _builtins.int = ...,
+        samplings: _abc.Iterable[Global___SamplingCount] | None = ...,
+        legs: _abc.Iterable[Global___LegCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["legs", b"legs", "router_id", b"router_id", "samplings", b"samplings", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTrafficRequest: _TypeAlias = ReportTrafficRequest  # noqa: Y015
+
+@_typing.final
+class SamplingCount(_message.Message):
+    """SamplingCount counts requests by what the sampler did with them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    MINUTE_TIME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    workload: _builtins.str
+    """workload is their name."""
+    experiment_id: _builtins.bytes
+    """experiment_id is 16 bytes."""
+    epoch: _builtins.int
+    """epoch is the experiment's."""
+    step: _builtins.str
+    """step is how far they got: `eligible` (could be compared), `sampled` (drawn), `sent` (handed over),
+    `ineligible` and `shed` (with a reason).
+    """
+    reason: _builtins.str
+    """reason says why, for `ineligible` (`api`, `shape`, `choices`, `bound`, `failed`, `size`) and for
+    `shed` (`queue`, `away`, `refused`); else empty.
+    """
+    count: _builtins.int
+    """count is how many."""
+    @_builtins.property
+    def minute_time(self) -> _timestamp_pb2.Timestamp:
+        """minute_time is the minute in which they came."""
+
+    def __init__(
+        self,
+        *,
+        workload: _builtins.str = ...,
+        experiment_id: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
+        minute_time: _timestamp_pb2.Timestamp | None = ...,
+        step: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["minute_time", b"minute_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "epoch", b"epoch", "experiment_id", b"experiment_id", "minute_time", b"minute_time", "reason", b"reason", "step", b"step", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SamplingCount: _TypeAlias = SamplingCount  # noqa: Y015
+
+@_typing.final
+class LegCount(_message.Message):
+    """LegCount counts legs of a workload at a target by how they ended, with their latency."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    LEG_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    INVALID_COUNT_FIELD_NUMBER: _builtins.int
+    LATENCY_US_FIELD_NUMBER: _builtins.int
+    TTFT_US_FIELD_NUMBER: _builtins.int
+    workload: _builtins.str
+    """workload is their name."""
+    target: _leg_pb2.Target.ValueType
+    """target is where they ran."""
+    leg_count: _builtins.int
+    """leg_count is how many there were, those that an application cancelled left out."""
+    failed_count: _builtins.int
+    """failed_count is how many gave no whole answer."""
+    invalid_count: _builtins.int
+    """invalid_count is how many of these had an answer that breaks the schema asked for."""
+    @_builtins.property
+    def latency_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """latency_us are latencies of answered legs, microseconds: all, or a uniform sample of 256."""
+
+    @_builtins.property
+    def ttft_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """ttft_us are times to the first token of answered streams, microseconds, likewise."""
+
+    def __init__(
+        self,
+        *,
+        workload: _builtins.str = ...,
+        target: _leg_pb2.Target.ValueType = ...,
+        leg_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+        invalid_count: _builtins.int = ...,
+        latency_us: _abc.Iterable[_builtins.int] | None = ...,
+        ttft_us: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_count", b"failed_count", "invalid_count", b"invalid_count", "latency_us", b"latency_us", "leg_count", b"leg_count", "target", b"target", "ttft_us", b"ttft_us", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegCount: _TypeAlias = LegCount  # noqa: Y015
+
+@_typing.final
+class ReportTrafficResponse(_message.Message):
+    """ReportTrafficResponse says that the report is taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTrafficResponse: _TypeAlias = ReportTrafficResponse  # noqa: Y015
+
+@_typing.final
+class ListMigrationsRequest(_message.Message):
+    """ListMigrationsRequest asks where workloads stand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    workload: _builtins.str
+    """workload restricts them to one; empty means all that are registered."""
+    def __init__(
+        self,
+        *,
+        workload: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMigrationsRequest: _TypeAlias = ListMigrationsRequest  # noqa: Y015
+
+@_typing.final
+class ListMigrationsResponse(_message.Message):
+    """ListMigrationsResponse tells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIGRATIONS_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.int
+    """policy_version is the version of the policy that they were read from."""
+    @_builtins.property
+    def migrations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Migration]:
+        """migrations are sorted by workload."""
+
+    def __init__(
+        self,
+        *,
+        migrations: _abc.Iterable[Global___Migration] | None = ...,
+        policy_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["migrations", b"migrations", "policy_version", b"policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMigrationsResponse: _TypeAlias = ListMigrationsResponse  # noqa: Y015
+
+@_typing.final
+class Migration(_message.Message):
+    """Migration is where a workload stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CONTROLS_FIELD_NUMBER: _builtins.int
+    FUNNEL_TODAY_FIELD_NUMBER: _builtins.int
+    FUNNEL_EPOCH_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    ALERTS_FIELD_NUMBER: _builtins.int
+    NEXT_STAGE_FIELD_NUMBER: _builtins.int
+    NEXT_SHARE_PPM_FIELD_NUMBER: _builtins.int
+    LOG_M_FIELD_NUMBER: _builtins.int
+    STAGE_TIME_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    DISCORDANCE_FIELD_NUMBER: _builtins.int
+    next_stage: _policy_pb2.Stage.ValueType
+    """next_stage is the stage of the next move; unspecified if there is none."""
+    next_share_ppm: _builtins.int
+    """next_share_ppm is the sovereign share of the next move."""
+    log_m: _builtins.float
+    """log_m is the logarithm of the alarm's statistic after the cutover; absent before the first vote."""
+    approved: _builtins.bool
+    """approved is true if a key has approved the next move."""
+    discordance: _builtins.float
+    """discordance is the share of votes so far that are not zero; absent without votes."""
+    @_builtins.property
+    def policy(self) -> _policy_pb2.WorkloadPolicy:
+        """policy is the workload's row."""
+
+    @_builtins.property
+    def experiment(self) -> Global___Experiment:
+        """experiment is the current epoch's; absent if nothing compares the workload."""
+
+    @_builtins.property
+    def evidence(self) -> Global___Evidence:
+        """evidence is what it has found."""
+
+    @_builtins.property
+    def controls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Control]:
+        """controls are the lanes that show that the comparison can tell good from bad."""
+
+    @_builtins.property
+    def funnel_today(self) -> Global___Funnel:
+        """funnel_today counts today's samples (UTC)."""
+
+    @_builtins.property
+    def funnel_epoch(self) -> Global___Funnel:
+        """funnel_epoch counts those of the whole epoch."""
+
+    @_builtins.property
+    def capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Capability]:
+        """capabilities are what the sovereign endpoint was probed for; empty if not yet."""
+
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """blocks say what keeps the workload from its next stage, each a sentence; empty if nothing."""
+
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """alerts say what needs somebody's eyes, each a sentence."""
+
+    @_builtins.property
+    def stage_time(self) -> _timestamp_pb2.Timestamp:
+        """stage_time is when the workload came to its stage, as far as shadow knows."""
+
+    def __init__(
+        self,
+        *,
+        policy: _policy_pb2.WorkloadPolicy | None = ...,
+        experiment: Global___Experiment | None = ...,
+        evidence: Global___Evidence | None = ...,
+        controls: _abc.Iterable[Global___Control] | None = ...,
+        funnel_today: Global___Funnel | None = ...,
+        funnel_epoch: Global___Funnel | None = ...,
+        capabilities: _abc.Iterable[Global___Capability] | None = ...,
+        blocks: _abc.Iterable[_builtins.str] | None = ...,
+        alerts: _abc.Iterable[_builtins.str] | None = ...,
+        next_stage: _policy_pb2.Stage.ValueType = ...,
+        next_share_ppm: _builtins.int = ...,
+        log_m: _builtins.float | None = ...,
+        stage_time: _timestamp_pb2.Timestamp | None = ...,
+        approved: _builtins.bool = ...,
+        discordance: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_discordance", b"_discordance", "_log_m", b"_log_m", "discordance", b"discordance", "evidence", b"evidence", "experiment", b"experiment", "funnel_epoch", b"funnel_epoch", "funnel_today", b"funnel_today", "log_m", b"log_m", "policy", b"policy", "stage_time", b"stage_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_discordance", b"_discordance", "_log_m", b"_log_m", "alerts", b"alerts", "approved", b"approved", "blocks", b"blocks", "capabilities", b"capabilities", "controls", b"controls", "discordance", b"discordance", "evidence", b"evidence", "experiment", b"experiment", "funnel_epoch", b"funnel_epoch", "funnel_today", b"funnel_today", "log_m", b"log_m", "next_share_ppm", b"next_share_ppm", "next_stage", b"next_stage", "policy", b"policy", "stage_time", b"stage_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__discordance: _TypeAlias = _typing.Literal["discordance"]  # noqa: Y015
+    _WhichOneofArgType__discordance: _TypeAlias = _typing.Literal["_discordance", b"_discordance"]  # noqa: Y015
+    _WhichOneofReturnType__log_m: _TypeAlias = _typing.Literal["log_m"]  # noqa: Y015
+    _WhichOneofArgType__log_m: _TypeAlias = _typing.Literal["_log_m", b"_log_m"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__discordance) -> _WhichOneofReturnType__discordance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_m) -> _WhichOneofReturnType__log_m | None: ...
+
+Global___Migration: _TypeAlias = Migration  # noqa: Y015
+
+@_typing.final
+class Control(_message.Message):
+    """Control is a lane whose verdict is known beforehand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    lane: _builtins.str
+    """lane is `cloud` (the cloud against itself, which must become READY) or `degraded` (answers to other
+    requests, which never may).
+    """
+    @_builtins.property
+    def evidence(self) -> Global___Evidence:
+        """evidence is what it has found, by the rules of the experiment."""
+
+    def __init__(
+        self,
+        *,
+        lane: _builtins.str = ...,
+        evidence: Global___Evidence | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "lane", b"lane"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Control: _TypeAlias = Control  # noqa: Y015
+
+@_typing.final
+class Funnel(_message.Message):
+    """Funnel counts samples by how far they got."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ELIGIBLE_COUNT_FIELD_NUMBER: _builtins.int
+    SAMPLED_COUNT_FIELD_NUMBER: _builtins.int
+    SENT_COUNT_FIELD_NUMBER: _builtins.int
+    ANSWERED_COUNT_FIELD_NUMBER: _builtins.int
+    SCORED_COUNT_FIELD_NUMBER: _builtins.int
+    LOSSES_FIELD_NUMBER: _builtins.int
+    eligible_count: _builtins.int
+    """eligible_count is how many requests could have been sampled."""
+    sampled_count: _builtins.int
+    """sampled_count is how many were drawn."""
+    sent_count: _builtins.int
+    """sent_count is how many shadow took."""
+    answered_count: _builtins.int
+    """answered_count is how many have answers of all legs, or final failures."""
+    scored_count: _builtins.int
+    """scored_count is how many are scored."""
+    @_builtins.property
+    def losses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Loss]:
+        """losses count what was lost on the way."""
+
+    def __init__(
+        self,
+        *,
+        eligible_count: _builtins.int = ...,
+        sampled_count: _builtins.int = ...,
+        sent_count: _builtins.int = ...,
+        answered_count: _builtins.int = ...,
+        scored_count: _builtins.int = ...,
+        losses: _abc.Iterable[Global___Loss] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_count", b"answered_count", "eligible_count", b"eligible_count", "losses", b"losses", "sampled_count", b"sampled_count", "scored_count", b"scored_count", "sent_count", b"sent_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Funnel: _TypeAlias = Funnel  # noqa: Y015
+
+@_typing.final
+class Loss(_message.Message):
+    """Loss counts samples or requests that went no further, for a reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """step is where it happened: `ineligible`, `shed`, `lost` (taken but never asked), `late`."""
+    reason: _builtins.str
+    """reason says why."""
+    count: _builtins.int
+    """count is how many."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Loss: _TypeAlias = Loss  # noqa: Y015
+
+@_typing.final
+class Capability(_message.Message):
+    """Capability is something that a workload uses, and whether the sovereign endpoint has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NEEDED_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    PROBE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is what: `context_length`, `tools`, `json_schema`, `stop`, `streaming_usage`, `language:de`."""
+    needed: _builtins.str
+    """needed says in a sentence what the workload uses of it."""
+    passed: _builtins.bool
+    """passed is true if the endpoint has it."""
+    found: _builtins.str
+    """found says what the probe found."""
+    @_builtins.property
+    def probe_time(self) -> _timestamp_pb2.Timestamp:
+        """probe_time is when it was probed."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        needed: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        found: _builtins.str = ...,
+        probe_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["probe_time", b"probe_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "name", b"name", "needed", b"needed", "passed", b"passed", "probe_time", b"probe_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Capability: _TypeAlias = Capability  # noqa: Y015
+
+@_typing.final
+class CutOverRequest(_message.Message):
+    """CutOverRequest asks for the next stage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    APPROVE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """request_id makes the call idempotent: a UUID as 16 bytes. Required."""
+    workload: _builtins.str
+    """workload is what moves. Required."""
+    approve: _builtins.bool
+    """approve approves the next move even if something still keeps it; it then happens by itself."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        workload: _builtins.str = ...,
+        approve: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "request_id", b"request_id", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CutOverRequest: _TypeAlias = CutOverRequest  # noqa: Y015
+
+@_typing.final
+class CutOverResponse(_message.Message):
+    """CutOverResponse tells what happened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIGRATION_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    moved: _builtins.bool
+    """moved is true if it moved; false if the approval waits."""
+    policy_version: _builtins.int
+    """policy_version is the version that the move made, or the current one."""
+    @_builtins.property
+    def migration(self) -> Global___Migration:
+        """migration is where the workload stands now."""
+
+    def __init__(
+        self,
+        *,
+        migration: Global___Migration | None = ...,
+        moved: _builtins.bool = ...,
+        policy_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["migration", b"migration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["migration", b"migration", "moved", b"moved", "policy_version", b"policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CutOverResponse: _TypeAlias = CutOverResponse  # noqa: Y015
+
+@_typing.final
+class RollBackRequest(_message.Message):
+    """RollBackRequest asks for the way back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """request_id makes the call idempotent: a UUID as 16 bytes. Required."""
+    workload: _builtins.str
+    """workload is what moves. Required."""
+    reason: _builtins.str
+    """reason says why; it stands in the journal. Required."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        workload: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "request_id", b"request_id", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackRequest: _TypeAlias = RollBackRequest  # noqa: Y015
+
+@_typing.final
+class RollBackResponse(_message.Message):
+    """RollBackResponse tells what happened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIGRATION_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.int
+    """policy_version is the version that the move made."""
+    @_builtins.property
+    def migration(self) -> Global___Migration:
+        """migration is where the workload stands now."""
+
+    def __init__(
+        self,
+        *,
+        migration: Global___Migration | None = ...,
+        policy_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["migration", b"migration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["migration", b"migration", "policy_version", b"policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackResponse: _TypeAlias = RollBackResponse  # noqa: Y015

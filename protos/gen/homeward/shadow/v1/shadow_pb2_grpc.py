@@ -56,6 +56,26 @@ class ShadowServiceStub:
                 request_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExperimentsRequest.SerializeToString,
                 response_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExperimentsResponse.FromString,
                 _registered_method=True)
+        self.ReportTraffic = channel.unary_unary(
+                '/homeward.shadow.v1.ShadowService/ReportTraffic',
+                request_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ReportTrafficRequest.SerializeToString,
+                response_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ReportTrafficResponse.FromString,
+                _registered_method=True)
+        self.ListMigrations = channel.unary_unary(
+                '/homeward.shadow.v1.ShadowService/ListMigrations',
+                request_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListMigrationsRequest.SerializeToString,
+                response_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListMigrationsResponse.FromString,
+                _registered_method=True)
+        self.CutOver = channel.unary_unary(
+                '/homeward.shadow.v1.ShadowService/CutOver',
+                request_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.CutOverRequest.SerializeToString,
+                response_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.CutOverResponse.FromString,
+                _registered_method=True)
+        self.RollBack = channel.unary_unary(
+                '/homeward.shadow.v1.ShadowService/RollBack',
+                request_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackRequest.SerializeToString,
+                response_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackResponse.FromString,
+                _registered_method=True)
 
 
 class ShadowServiceServicer:
@@ -93,6 +113,37 @@ class ShadowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportTraffic(self, request, context):
+        """ReportTraffic tells what became of requests at a router since its last report: what was sampled and
+        what not, and how both targets did. It is idempotent by router_id and sequence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMigrations(self, request, context):
+        """ListMigrations tells where workloads stand, and what keeps each from its next stage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CutOver(self, request, context):
+        """CutOver moves a workload to its next stage, or approves that it moves when nothing else keeps it.
+        Needs `authorization: Bearer KEY` of a key with the scope `approvals`. Fails with MOVE_BLOCKED, which
+        says by what, and with STAGE_MOVE_FORBIDDEN if there is no next stage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBack(self, request, context):
+        """RollBack moves a workload back to the cloud at once. Needs a key as CutOver does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ShadowServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -115,6 +166,26 @@ def add_ShadowServiceServicer_to_server(servicer, server):
                     servicer.ListExperiments,
                     request_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExperimentsRequest.FromString,
                     response_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExperimentsResponse.SerializeToString,
+            ),
+            'ReportTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportTraffic,
+                    request_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ReportTrafficRequest.FromString,
+                    response_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ReportTrafficResponse.SerializeToString,
+            ),
+            'ListMigrations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMigrations,
+                    request_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListMigrationsRequest.FromString,
+                    response_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListMigrationsResponse.SerializeToString,
+            ),
+            'CutOver': grpc.unary_unary_rpc_method_handler(
+                    servicer.CutOver,
+                    request_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.CutOverRequest.FromString,
+                    response_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.CutOverResponse.SerializeToString,
+            ),
+            'RollBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBack,
+                    request_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackRequest.FromString,
+                    response_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -227,6 +298,114 @@ class ShadowService:
             '/homeward.shadow.v1.ShadowService/ListExperiments',
             homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExperimentsRequest.SerializeToString,
             homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExperimentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeward.shadow.v1.ShadowService/ReportTraffic',
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.ReportTrafficRequest.SerializeToString,
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.ReportTrafficResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMigrations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeward.shadow.v1.ShadowService/ListMigrations',
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListMigrationsRequest.SerializeToString,
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListMigrationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CutOver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeward.shadow.v1.ShadowService/CutOver',
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.CutOverRequest.SerializeToString,
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.CutOverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeward.shadow.v1.ShadowService/RollBack',
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackRequest.SerializeToString,
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,19 @@ class ShadowServiceStub:
     """GetExperiment tells an experiment and its verdict."""
     ListExperiments: _grpc.UnaryUnaryMultiCallable[_shadow_pb2.ListExperimentsRequest, _shadow_pb2.ListExperimentsResponse]
     """ListExperiments tells all experiments, the newest first."""
+    ReportTraffic: _grpc.UnaryUnaryMultiCallable[_shadow_pb2.ReportTrafficRequest, _shadow_pb2.ReportTrafficResponse]
+    """ReportTraffic tells what became of requests at a router since its last report: what was sampled and
+    what not, and how both targets did. It is idempotent by router_id and sequence.
+    """
+    ListMigrations: _grpc.UnaryUnaryMultiCallable[_shadow_pb2.ListMigrationsRequest, _shadow_pb2.ListMigrationsResponse]
+    """ListMigrations tells where workloads stand, and what keeps each from its next stage."""
+    CutOver: _grpc.UnaryUnaryMultiCallable[_shadow_pb2.CutOverRequest, _shadow_pb2.CutOverResponse]
+    """CutOver moves a workload to its next stage, or approves that it moves when nothing else keeps it.
+    Needs `authorization: Bearer KEY` of a key with the scope `approvals`. Fails with MOVE_BLOCKED, which
+    says by what, and with STAGE_MOVE_FORBIDDEN if there is no next stage.
+    """
+    RollBack: _grpc.UnaryUnaryMultiCallable[_shadow_pb2.RollBackRequest, _shadow_pb2.RollBackResponse]
+    """RollBack moves a workload back to the cloud at once. Needs a key as CutOver does."""
 
 @_typing.type_check_only
 class ShadowServiceAsyncStub(ShadowServiceStub):
@@ -65,6 +78,19 @@ class ShadowServiceAsyncStub(ShadowServiceStub):
     """GetExperiment tells an experiment and its verdict."""
     ListExperiments: _aio.UnaryUnaryMultiCallable[_shadow_pb2.ListExperimentsRequest, _shadow_pb2.ListExperimentsResponse]  # type: ignore[assignment]
     """ListExperiments tells all experiments, the newest first."""
+    ReportTraffic: _aio.UnaryUnaryMultiCallable[_shadow_pb2.ReportTrafficRequest, _shadow_pb2.ReportTrafficResponse]  # type: ignore[assignment]
+    """ReportTraffic tells what became of requests at a router since its last report: what was sampled and
+    what not, and how both targets did. It is idempotent by router_id and sequence.
+    """
+    ListMigrations: _aio.UnaryUnaryMultiCallable[_shadow_pb2.ListMigrationsRequest, _shadow_pb2.ListMigrationsResponse]  # type: ignore[assignment]
+    """ListMigrations tells where workloads stand, and what keeps each from its next stage."""
+    CutOver: _aio.UnaryUnaryMultiCallable[_shadow_pb2.CutOverRequest, _shadow_pb2.CutOverResponse]  # type: ignore[assignment]
+    """CutOver moves a workload to its next stage, or approves that it moves when nothing else keeps it.
+    Needs `authorization: Bearer KEY` of a key with the scope `approvals`. Fails with MOVE_BLOCKED, which
+    says by what, and with STAGE_MOVE_FORBIDDEN if there is no next stage.
+    """
+    RollBack: _aio.UnaryUnaryMultiCallable[_shadow_pb2.RollBackRequest, _shadow_pb2.RollBackResponse]  # type: ignore[assignment]
+    """RollBack moves a workload back to the cloud at once. Needs a key as CutOver does."""
 
 class ShadowServiceServicer(metaclass=_abc_1.ABCMeta):
     """ShadowService compares targets on sampled requests and keeps the evidence. It talks to no model
@@ -105,5 +131,42 @@ class ShadowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_shadow_pb2.ListExperimentsResponse, _abc.Awaitable[_shadow_pb2.ListExperimentsResponse]]:
         """ListExperiments tells all experiments, the newest first."""
+
+    @_abc_1.abstractmethod
+    def ReportTraffic(
+        self,
+        request: _shadow_pb2.ReportTrafficRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shadow_pb2.ReportTrafficResponse, _abc.Awaitable[_shadow_pb2.ReportTrafficResponse]]:
+        """ReportTraffic tells what became of requests at a router since its last report: what was sampled and
+        what not, and how both targets did. It is idempotent by router_id and sequence.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMigrations(
+        self,
+        request: _shadow_pb2.ListMigrationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shadow_pb2.ListMigrationsResponse, _abc.Awaitable[_shadow_pb2.ListMigrationsResponse]]:
+        """ListMigrations tells where workloads stand, and what keeps each from its next stage."""
+
+    @_abc_1.abstractmethod
+    def CutOver(
+        self,
+        request: _shadow_pb2.CutOverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shadow_pb2.CutOverResponse, _abc.Awaitable[_shadow_pb2.CutOverResponse]]:
+        """CutOver moves a workload to its next stage, or approves that it moves when nothing else keeps it.
+        Needs `authorization: Bearer KEY` of a key with the scope `approvals`. Fails with MOVE_BLOCKED, which
+        says by what, and with STAGE_MOVE_FORBIDDEN if there is no next stage.
+        """
+
+    @_abc_1.abstractmethod
+    def RollBack(
+        self,
+        request: _shadow_pb2.RollBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shadow_pb2.RollBackResponse, _abc.Awaitable[_shadow_pb2.RollBackResponse]]:
+        """RollBack moves a workload back to the cloud at once. Needs a key as CutOver does."""
 
 def add_ShadowServiceServicer_to_server(servicer: ShadowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
