@@ -90,9 +90,17 @@ bench-ledger: setup ## Legs a second into the book beside bare inserts, and rows
 soak-ledger: setup ## A million legs while ledger and ClickHouse are killed at random; then the book must be whole.
 	@$(BIN)/python -m bench.soak_ledger --legs 1000000
 
+.PHONY: bench-rollback
+bench-rollback: setup ## How long a decision takes to be in force on four routers.
+	@$(BIN)/python -m bench.rollback
+
 .PHONY: proof
 proof: setup ## The verdict's promise, drawn many thousand times, beside the twins that must break it.
 	@$(BIN)/python -m playbook.proof
+
+.PHONY: eval-scorers
+eval-scorers: setup ## Each scorer of answers beside people, on public judgements; writes docs/scorers.md.
+	@$(BIN)/python -m playbook.scorers
 
 .PHONY: eval-classifier
 eval-classifier: setup ## Measure models/classifier on test_dev and the few-shot benchmark; refresh its card and pictures.

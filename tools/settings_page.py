@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from deploy.local.config import Local
 from services.classifier.config import Classifier
-from services.common.settings import Budget, ClickHouse, DataClass, Section, Telemetry, Workload
+from services.common.settings import Budget, ClickHouse, Cutover, DataClass, Section, Telemetry, Workload
 from services.ledger.config import Ledger, PoolSettings, PriceSettings
 from services.router.config import (
     KeySettings,
@@ -39,6 +39,7 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("[models.NAME] routes", RouteSettings),
     ("[keys.NAME]", KeySettings),
     ("[workloads.NAME]", Workload),
+    ("[workloads.NAME.cutover]", Cutover),
     ("[data_classes.NAME]", DataClass),
     ("[[prices]]", PriceSettings),
     ("[pools.NAME]", PoolSettings),
@@ -86,7 +87,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     default = field.default
-    if default is PydanticUndefined or default is None:
+    if default is PydanticUndefined or default is None or isinstance(default, Section):
         return "–"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
@@ -107,7 +108,8 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(arguments[0])}"
     names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
     name = getattr(annotation, "__name__", str(annotation))
-    return {"Decimal": "number", "RouteSettings": "`{ upstream, model }`", **names}.get(name, name)
+    sections = {"RouteSettings": "`{ upstream, model }`", "Cutover": "table"}
+    return {"Decimal": "number", **sections, **names}.get(name, name)
 
 
 def main() -> int:

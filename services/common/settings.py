@@ -17,7 +17,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 ENVIRONMENT_PREFIX = "HOMEWARD_"
 DEFAULT_FILE = Path("homeward.toml")
@@ -87,6 +95,39 @@ class Section(BaseModel):
     )
 
 
+class Cutover(Section):
+    """`[workloads.NAME.cutover]`: how a workload moves home when its verdict is READY, and back."""
+
+    approval: Literal["none", "first", "each"] = "first"
+    """Which moves a person approves (`homeward cutover NAME --approve`): `none`, the `first` out of SHADOWED,
+    or `each`. The first is the one that lets a model at home answer applications at all."""
+    approvers: list[Name] = []
+    """Names of the `[keys.NAME]` that may approve; empty: any key with the scope `approvals`."""
+    step_s: float = Field(default=86_400, ge=0)
+    """Shortest time in each step of the canary, in seconds: a day, so that each share meets a day's whole
+    cycle of traffic."""
+    step_requests: int = Field(default=100, ge=0)
+    """Production requests that the model at home must have answered in a step: a day without traffic shows
+    nothing."""
+    error_rate_max: float = Field(default=0.05, ge=0, le=1)
+    """Share of failed legs above the cloud's at which the workload is rolled back: what the cloud fails at
+    too is not the model's."""
+    latency_factor_max: float = Field(default=3, ge=1)
+    """Times the cloud's 95th percentile of latency at which the workload is rolled back. Slower is no
+    failure; several times slower makes applications time out."""
+    invalid_rate_max: float = Field(default=0.05, ge=0, le=1)
+    """Share of answers that break the schema that was asked for at which the workload is rolled back."""
+    breaker_requests: int = Field(default=20, ge=1)
+    """Legs within the last 60 s from which those three limits hold: among fewer, a single failure would be
+    above 5 %."""
+
+    @model_validator(mode="after")
+    def _heard(self) -> Cutover:
+        if self.approvers and self.approval == "none":
+            raise ValueError('approvers: expected none of them with approval = "none"; nobody would ask them')
+        return self
+
+
 class Workload(Section):
     """`[workloads.NAME]`: a named class of requests that migrates as one."""
 
@@ -106,6 +147,8 @@ class Workload(Section):
     examples: list[Prompt] = Field(default=[], max_length=MAX_EXAMPLES)
     """Prompts that belong to it, the user's message of each: none, or 5 to 50. Requests that resemble them
     are of this workload."""
+    cutover: Cutover = Cutover()
+    """How it moves home, and back: `[workloads.NAME.cutover]`."""
 
     @field_validator("examples")
     @classmethod
@@ -275,8 +318,8 @@ def _override(document: dict[str, Any], keys: list[str], value: Any) -> None:
 
 
 def _toml_value(key: str, text: str) -> Any:
-    # A password may look like a number.
-    if key in ("password", "api_key") and not text.startswith(('"', "'")):
+    # A password may look like a number, and so may a hash.
+    if key in ("password", "api_key", "sha256") and not text.startswith(('"', "'")):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

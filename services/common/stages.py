@@ -77,10 +77,11 @@ def move(workload: str, before: Place, after: Place) -> Move:
     """
     found = MOVES.get((before, after))
     if found is None:
-        ways = ", ".join(str(to) for at, to in MOVES if at == before and to != before)
+        ways = " or ".join(str(to) for at, to in MOVES if at == before and to != before)
+        hint = f"from there it can go to {ways}" if ways else "no way leads on from there"
         raise DomainError(
             Reason.STAGE_MOVE_FORBIDDEN,
-            f"{workload!r} can't go from {before} to {after}; from there it can go to {ways}",
+            f"{workload!r} can't go from {before} to {after}; {hint}",
             **{"workload": workload, "from": str(before), "to": str(after)},
         )
     return found

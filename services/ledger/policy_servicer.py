@@ -14,7 +14,9 @@ from homeward.common.v1 import leg_pb2, policy_pb2
 from homeward.ledger.v1 import ledger_pb2
 
 from services.common.board import Board
-from services.common.errors import invalid_request, not_available
+from services.common.errors import DomainError, Reason, invalid_request
+from services.common.policy_rows import sampling_from_proto, sampling_to_proto
+from services.common.sampling import Sampling
 from services.common.words import Stage, Target
 from services.ledger.adapters.journal.decisions import Decision, Decisions
 from services.ledger.core.policy import Policy, Row, replace_row
@@ -60,7 +62,7 @@ class PolicyServicer:
 
         decision = await asyncio.to_thread(
             self._decisions.decide,
-            lambda policy: replace_row(policy, after, request.reason),
+            lambda policy: replace_row(policy, after, request.reason, evidence),
             request_id=request.request_id,
             expected_version=request.expected_policy_version,
             actor=request.actor,
@@ -99,8 +101,6 @@ def _core_row(row: policy_pb2.WorkloadPolicy) -> Row:
     for target in row.allowed_targets:
         if target not in known:
             raise invalid_request("after.allowed_targets", "targets", str(target))
-    if row.HasField("sampling"):
-        raise not_available("Decide with sampling")
     if row.sovereign_share_ppm > 1_000_000:
         raise invalid_request("after.sovereign_share_ppm", "0 to 1000000", str(row.sovereign_share_ppm))
     return Row(
@@ -110,7 +110,22 @@ def _core_row(row: policy_pb2.WorkloadPolicy) -> Row:
         allowed_targets=tuple(Target(item) for item in row.allowed_targets),
         allowed_regions=tuple(row.allowed_regions),
         fallback_allowed=row.fallback_allowed,
+        sampling=_core_sampling(row),
     )
+
+
+def _core_sampling(row: policy_pb2.WorkloadPolicy) -> Sampling | None:
+    try:
+        return sampling_from_proto(row)
+    except ValueError as error:
+        expected, _, got = str(error).partition(", got ")
+        raise DomainError(
+            Reason.INVALID_REQUEST,
+            f"`after.sampling`: {error}",
+            field="after.sampling",
+            expected=expected,
+            got=got,
+        ) from None
 
 
 def _finite(struct: struct_pb2.Struct) -> bool:
@@ -135,6 +150,7 @@ def _proto_row(row: Row | None) -> policy_pb2.WorkloadPolicy | None:
         allowed_targets=[leg_pb2.Target.ValueType(item) for item in row.allowed_targets],
         allowed_regions=row.allowed_regions,
         fallback_allowed=row.fallback_allowed,
+        sampling=sampling_to_proto(row.sampling),
     )
 
 

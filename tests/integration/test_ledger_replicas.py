@@ -20,9 +20,11 @@ from homeward.common.v1 import leg_pb2, policy_pb2, usage_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 from deploy.local.ports import free_ports
+from services.common.stages import SHADOWED
 from services.ledger.adapters.journal.database import Database
 from services.ledger.adapters.journal.decisions import Decisions
 from services.ledger.adapters.journal.entries import Entries
+from tests.support.policy import moved, policy_of, proposal
 from tests.support.postgres import ESCAPED, PASSWORD, Postgres
 from tests.support.stack import ROOT, WAIT_S, Stack, until
 
@@ -32,6 +34,7 @@ Stub = ledger_pb2_grpc.LedgerServiceStub
 
 APPEND = """
 import sys
+from services.common.stages import SHADOWED
 from services.ledger.adapters.journal.database import Database
 from services.ledger.adapters.journal.entries import Entries
 from tests.support.journal import simple_draft
@@ -48,6 +51,7 @@ DECIDE = """
 import os, sys, time
 from services.common.errors import DomainError, Reason
 from services.common.words import Stage
+from services.common.stages import SHADOWED
 from services.ledger.adapters.journal.database import Database
 from services.ledger.adapters.journal.decisions import Decisions
 from services.ledger.core.policy import Change, Row
@@ -202,24 +206,13 @@ async def ledgers(tmp_path_factory: pytest.TempPathFactory, own_postgres: Postgr
         await made.stop()
 
 
-async def policy(stub: Stub) -> policy_pb2.Policy:
-    call = stub.WatchPolicy(ledger_pb2.WatchPolicyRequest(), timeout=WAIT_S)
-    found: policy_pb2.Policy = (await call.read()).policy
-    call.cancel()
-    return found
-
-
-def decision(version: int, share_ppm: int) -> ledger_pb2.DecideRequest:
-    after = policy_pb2.WorkloadPolicy(
+def decision(version: int, rate_ppm: int) -> ledger_pb2.DecideRequest:
+    row = policy_pb2.WorkloadPolicy(
         workload="summaries",
-        stage=policy_pb2.STAGE_CANARY,
-        sovereign_share_ppm=share_ppm,
         allowed_targets=[leg_pb2.TARGET_CLOUD, leg_pb2.TARGET_SOVEREIGN],
         fallback_allowed=True,
     )
-    return ledger_pb2.DecideRequest(
-        request_id=os.urandom(16), expected_policy_version=version, actor="tests", reason="shown", after=after
-    )
+    return proposal(moved(row, SHADOWED, rate_ppm=rate_ppm), version)
 
 
 async def record(ledgers: Ledgers, name: str, count: int) -> None:
@@ -290,7 +283,7 @@ async def test_a_decision_at_one_ledger_reaches_those_who_watch_another(ledgers:
         before = (await watch.read()).policy
         # Both have settled the same settings at once, by one decision a workload.
         assert before.version == 2
-        assert before == await policy(first)
+        assert before == await policy_of(first)
         done = (await first.Decide(decision(2, 30_000))).decision
         after = (await watch.read()).policy
         watch.cancel()
@@ -306,7 +299,7 @@ async def test_a_decision_at_one_ledger_reaches_those_who_watch_another(ledgers:
 
 async def test_of_two_ledgers_that_decide_at_once_on_the_same_policy_one_wins(ledgers: Ledgers) -> None:
     async with ledgers.client("first") as first, ledgers.client("second") as second:
-        version = (await policy(first)).version
+        version = (await policy_of(first)).version
         calls = [stub.Decide(decision(version, 50_000)) for _ in range(4) for stub in (first, second)]
         done = await asyncio.gather(*calls, return_exceptions=True)
         refused = [item for item in done if isinstance(item, aio.AioRpcError)]
@@ -314,10 +307,10 @@ async def test_of_two_ledgers_that_decide_at_once_on_the_same_policy_one_wins(le
         for stub in (first, second):
 
             async def learned(stub: Stub = stub) -> bool:
-                return bool((await policy(stub)).version == version + 1)
+                return bool((await policy_of(stub)).version == version + 1)
 
             await until(learned, "both know the decision")
-        assert await policy(first) == await policy(second)
+        assert await policy_of(first) == await policy_of(second)
 
 
 async def test_two_ledgers_book_into_one_chain_also_if_one_is_killed(ledgers: Ledgers) -> None:
@@ -337,7 +330,7 @@ async def test_while_postgresql_is_away_legs_are_taken_and_decisions_are_not(led
             await record(ledgers, name, 40)
             async with ledgers.client(name) as stub:
                 with pytest.raises(aio.AioRpcError) as away:
-                    await stub.Decide(decision((await policy(stub)).version, 60_000), timeout=WAIT_S)
+                    await stub.Decide(decision((await policy_of(stub)).version, 60_000), timeout=WAIT_S)
             assert away.value.code() is StatusCode.UNAVAILABLE
             info = error_details_pb2.ErrorInfo()
             status = rpc_status.from_call(away.value)
@@ -354,7 +347,7 @@ async def test_while_postgresql_is_away_legs_are_taken_and_decisions_are_not(led
         await asyncio.to_thread(ledgers.server.start)
     await assert_booked(ledgers)
     async with ledgers.client("first") as first, ledgers.client("second") as second:
-        version = (await policy(first)).version
+        version = (await policy_of(first)).version
         await first.Decide(decision(version, 60_000))
         call = second.WatchPolicy(ledger_pb2.WatchPolicyRequest(known_version=version), timeout=WAIT_S)
         assert (await call.read()).policy.version == version + 1

@@ -18,15 +18,18 @@ import genai_prices
 import pytest
 import pytest_asyncio
 from clickhouse_connect.driver.client import Client
-from google.protobuf import struct_pb2, timestamp_pb2
+from google.protobuf import timestamp_pb2
 from google.rpc import error_details_pb2
 from grpc import StatusCode, aio
 from grpc_status import rpc_status
 from homeward.common.v1 import leg_pb2, policy_pb2, usage_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
+from services.common import stages
 from services.common.settings import ClickHouse
+from services.common.stages import CANARIES, ROLLED_BACK, SHADOWED
 from services.ledger.adapters.clickhouse import MIGRATIONS, MigrationError, connect, migrate
+from tests.support.policy import EXPERIMENT, SALT, bring_to, moved, policy_of, proposal, ready
 from tests.support.stack import ROOT, SECRETS, WAIT_S, Stack, until
 
 # The processes belong to the event loop that started them.
@@ -541,37 +544,28 @@ async def test_a_migration_that_fails_is_named_and_is_not_noted_as_applied(
 # Policy and decisions.
 
 
-async def policy_of(stub: Stub, known_version: int = 0) -> policy_pb2.Policy:
-    """The first policy that a watcher gets."""
-    call = stub.WatchPolicy(ledger_pb2.WatchPolicyRequest(known_version=known_version), timeout=WAIT_S)
-    policy: policy_pb2.Policy = (await call.read()).policy
-    call.cancel()
-    return policy
-
-
 def row(**changes: Any) -> policy_pb2.WorkloadPolicy:
-    """A policy row of a registered workload, but for the changes."""
+    """A policy row of a registered workload, shadowed but for the changes."""
     fields = {
         "workload": "summaries",
         "stage": policy_pb2.STAGE_SHADOWED,
         "allowed_targets": [leg_pb2.TARGET_CLOUD, leg_pb2.TARGET_SOVEREIGN],
         "fallback_allowed": True,
+        "sampling": sampling(),
         **changes,
     }
     return policy_pb2.WorkloadPolicy(**fields)
 
 
+def sampling(**changes: Any) -> policy_pb2.Sampling:
+    """How a shadowed row is sampled, but for the changes."""
+    fields = {"experiment_id": EXPERIMENT, "epoch": 1, "rate_ppm": 20_000, "salt": SALT, **changes}
+    return policy_pb2.Sampling(**fields)
+
+
 def decision(version: int, **changes: Any) -> ledger_pb2.DecideRequest:
     """A proposed decision that rests on a version of the policy."""
-    fields = {
-        "request_id": os.urandom(16),
-        "expected_policy_version": version,
-        "actor": "tests",
-        "reason": "to see what follows",
-        "after": row(),
-        **changes,
-    }
-    return ledger_pb2.DecideRequest(**fields)
+    return proposal(changes.pop("after", row()), version, **changes)
 
 
 async def test_the_policy_comes_at_once_and_again_after_a_decision(ledger: Stack) -> None:
@@ -579,7 +573,7 @@ async def test_the_policy_comes_at_once_and_again_after_a_decision(ledger: Stack
         watch = stub.WatchPolicy(ledger_pb2.WatchPolicyRequest(), timeout=WAIT_S)
         first = (await watch.read()).policy
         assert {item.workload for item in first.workloads} == {"summaries", "ticket-triage"}
-        after = row(stage=policy_pb2.STAGE_CANARY, sovereign_share_ppm=50_000)
+        after = row()
         done = (await stub.Decide(decision(first.version, after=after))).decision
         second = (await watch.read()).policy
         watch.cancel()
@@ -636,13 +630,6 @@ async def test_a_decision_that_comes_again_is_the_one_of_before(ledger: Stack) -
         assert (await policy_of(stub)).version == first.decision.policy_version
 
 
-def evidence(**fields: Any) -> struct_pb2.Struct:
-    """A Struct."""
-    made = struct_pb2.Struct()
-    made.update(fields)
-    return made
-
-
 WRONG_DECISIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a short request_id": ({"request_id": bytes(15)}, "request_id"),
     "no actor": ({"actor": ""}, "actor"),
@@ -654,7 +641,15 @@ WRONG_DECISIONS: dict[str, tuple[dict[str, Any], str]] = {
     "an unspecified target": ({"after": row(allowed_targets=[0])}, "after.allowed_targets"),
     "an unknown target": ({"after": row(allowed_targets=[1, 99])}, "after.allowed_targets"),
     "more than all": ({"after": row(sovereign_share_ppm=1_000_001)}, "after.sovereign_share_ppm"),
-    "evidence that is no number": ({"evidence": evidence(log_k=float("nan"))}, "evidence"),
+    "more samples than requests": ({"after": row(sampling=sampling(rate_ppm=1_000_001))}, "after.sampling"),
+    "an experiment of 15 bytes": (
+        {"after": row(sampling=sampling(experiment_id=bytes(15)))},
+        "after.sampling",
+    ),
+    "no salt": ({"after": row(sampling=sampling(salt=b""))}, "after.sampling"),
+    "no epoch": ({"after": row(sampling=sampling(epoch=0))}, "after.sampling"),
+    "a shadowed row without sampling": ({"after": row(sampling=None)}, "after.sampling"),
+    "evidence that is no number": ({"evidence": {"log_k": float("nan")}}, "evidence"),
 }
 """Decisions that break the contract, and the field that does."""
 
@@ -672,6 +667,63 @@ async def test_a_decision_that_breaks_the_contract_is_refused_and_changes_nothin
     info = info_of(caught.value)
     assert info.reason == "INVALID_REQUEST"
     assert f"{info.metadata['field']}.".startswith(f"{field}.")
+
+
+async def at(stub: Stub, workload: str = "summaries") -> tuple[policy_pb2.WorkloadPolicy, int]:
+    """A workload's row, and the version of the policy that has it."""
+    policy = await policy_of(stub)
+    return next(item for item in policy.workloads if item.workload == workload), policy.version
+
+
+async def test_a_workload_walks_home_and_back_by_decisions_that_the_journal_explains(ledger: Stack) -> None:
+    async with client(ledger) as stub:
+        await bring_to(stub, "summaries", SHADOWED)
+        first = (await at(stub))[1]
+        last = await bring_to(stub, "summaries", stages.HOME, rate_ppm=5_000)
+        row_at_home, _ = await at(stub)
+        assert row_at_home.sovereign_share_ppm == 1_000_000
+        assert row_at_home.sampling == sampling(rate_ppm=5_000, reversed=True)
+        steps = (await all_decisions(stub, workload="summaries"))[: last - first]
+        assert [step.after.sovereign_share_ppm for step in reversed(steps)] == [
+            10_000,
+            50_000,
+            250_000,
+            500_000,
+            1_000_000,
+        ]
+        for step in steps:
+            assert dict(step.evidence) == ready(step.after)
+        # Back at once, and without any evidence.
+        back = proposal(moved(row_at_home, ROLLED_BACK), last, evidence={})
+        assert (await stub.Decide(back)).decision.policy_version == last + 1
+        assert (await at(stub))[0] == row(stage=policy_pb2.STAGE_ROLLED_BACK, sampling=None)
+
+
+async def test_a_move_that_is_not_in_the_table_is_refused_and_changes_nothing(ledger: Stack) -> None:
+    async with client(ledger) as stub:
+        await bring_to(stub, "summaries", SHADOWED)
+        before, version = await at(stub)
+        with pytest.raises(aio.AioRpcError) as caught:
+            await stub.Decide(proposal(moved(before, stages.HOME), version))
+        assert caught.value.code() is StatusCode.FAILED_PRECONDITION
+        info = info_of(caught.value)
+        assert info.reason == "STAGE_MOVE_FORBIDDEN"
+        assert dict(info.metadata) == {"workload": "summaries", "from": "SHADOWED", "to": "HOME"}
+        assert await at(stub) == (before, version)
+
+
+@pytest.mark.parametrize("missing", ["verdict", "experiment_id", "histogram_sha256", "log_k", "window_start"])
+async def test_a_move_home_names_what_its_evidence_lacks(ledger: Stack, missing: str) -> None:
+    async with client(ledger) as stub:
+        await bring_to(stub, "summaries", SHADOWED)
+        before, version = await at(stub)
+        after = moved(before, CANARIES[0])
+        evidence = {name: value for name, value in ready(after).items() if name != missing}
+        with pytest.raises(aio.AioRpcError) as caught:
+            await stub.Decide(proposal(after, version, evidence=evidence))
+        assert caught.value.code() is StatusCode.INVALID_ARGUMENT
+        assert info_of(caught.value).metadata["field"] == f"evidence.{missing}"
+        assert await at(stub) == (before, version)
 
 
 async def all_decisions(stub: Stub, page_size: int = 1000, workload: str = "") -> list[ledger_pb2.Decision]:
@@ -692,7 +744,7 @@ async def all_decisions(stub: Stub, page_size: int = 1000, workload: str = "") -
 async def test_decisions_come_in_pages_the_newest_first(ledger: Stack) -> None:
     async with client(ledger) as stub:
         for _ in range(3):
-            await stub.Decide(decision((await policy_of(stub)).version, evidence=evidence(log_k=4.5)))
+            await stub.Decide(decision((await policy_of(stub)).version, evidence={"log_k": 4.5}))
         whole = await all_decisions(stub)
         assert [item.decision_id for item in whole] == list(range(len(whole), 0, -1))
         assert {item.actor for item in whole} == {"settings", "tests"}

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from homeward.common.v1 import leg_pb2
 
 from tests.support.replicas import PROMPT, House, booked, bring_home, in_flight, open_house, tokens
 from tests.support.stack import until
@@ -79,7 +78,7 @@ async def test_a_prompt_goes_where_its_beginning_is_known_unless_that_is_busy(ho
 
 
 async def test_full_replicas_send_requests_away_or_to_the_cloud_as_they_may(house: House) -> None:
-    await bring_home(house.stack, "summaries", [leg_pb2.TARGET_CLOUD, leg_pb2.TARGET_SOVEREIGN])
+    await bring_home(house.stack, "summaries")
     async with in_flight(*(house.ask("tiny", max_tokens=500, seed=seed) for seed in range(2))):
         for refused in (house.ask("tiny"), house.ask("either").workload("secrets")):
             await refused.whole()

@@ -1,6 +1,6 @@
 """What a model at home can't do goes to the cloud where the workload's policy allows it, else is refused.
 
-Each workload here stands at HOME. What an answer says plays no part.
+Each workload here runs at home. What an answer says plays no part.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from homeward.common.v1 import leg_pb2
 
 from tests.support.replicas import Asked, bring_home
 from tests.support.stack import HOME, Stack
@@ -51,17 +50,15 @@ routes = [{{ upstream = "vllm", model = "stand-in-mini" }}, {{ upstream = "cloud
 [data_classes.secret]
 targets = ["sovereign"]
 
-[keys.demo]
-workloads = ["*", "secret"]
-
 [workloads.movable]
 owner = "care"
+# What fails at home here is meant to.
+cutover = {{ breaker_requests = 1000000 }}
 
 [workloads.secret]
 owner = "legal"
 data_class = "secret"
 """
-CLOUD, SOVEREIGN = leg_pb2.TARGET_CLOUD, leg_pb2.TARGET_SOVEREIGN
 
 TOO_LONG: dict[str, Any] = {"messages": [{"role": "user", "content": "hello " * 3000}]}
 # Nothing that a language model would say of itself, so the sampled answer breaks it.
@@ -109,13 +106,14 @@ class Application:
 
 @pytest.fixture(scope="module")
 async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Application]:
-    stack = Stack(tmp_path_factory.mktemp("fallback"), HOME)
+    key = {"HOMEWARD_KEYS__DEMO__WORKLOADS": '["*", "secret"]'}
+    stack = Stack(tmp_path_factory.mktemp("fallback"), HOME, **key)
     with stack.settings_file.open("a") as file:
         file.write(SETTINGS.format(**stack.ports))
     async with stack, aiohttp.ClientSession() as session:
         await stack.start()
-        await bring_home(stack, "movable", [CLOUD, SOVEREIGN])
-        await bring_home(stack, "secret", [SOVEREIGN])
+        # `secret` is at home without any decision.
+        await bring_home(stack, "movable")
         yield Application(stack, session)
 
 

@@ -20,11 +20,12 @@ from typing import Any
 import aiohttp
 import orjson
 from grpc import aio
-from homeward.common.v1 import leg_pb2, policy_pb2
-from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+from homeward.ledger.v1 import ledger_pb2_grpc
 from tokenizers import Tokenizer
 
 from deploy.triton.cpu import server
+from services.common.stages import HOME
+from tests.support.policy import bring_to
 from tests.support.stack import ROOT, SECRETS, Stack, until
 from tests.support.triton import TritonServer
 
@@ -314,26 +315,10 @@ def tokens(text: str) -> int:
     return len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-async def bring_home(stack: Stack, workload: str, targets: Sequence[leg_pb2.Target.ValueType]) -> None:
+async def bring_home(stack: Stack, workload: str) -> None:
     """Has the ledger decide that a workload runs at home, and waits until the router knows."""
     async with aio.insecure_channel(f"127.0.0.1:{stack.ports['ledger']}") as channel:
-        stub = ledger_pb2_grpc.LedgerServiceStub(channel)
-        watch = stub.WatchPolicy(ledger_pb2.WatchPolicyRequest())
-        policy: policy_pb2.Policy = (await watch.read()).policy  # type: ignore[attr-defined]  # or EOF
-        watch.cancel()
-        request = ledger_pb2.DecideRequest(
-            request_id=os.urandom(16),
-            expected_policy_version=policy.version,
-            actor="tests",
-            reason="to see where it runs",
-            after=policy_pb2.WorkloadPolicy(
-                workload=workload,
-                stage=policy_pb2.STAGE_HOME,
-                allowed_targets=targets,
-                fallback_allowed=leg_pb2.TARGET_CLOUD in targets,
-            ),
-        )
-        version = (await stub.Decide(request)).decision.policy_version
+        version = await bring_to(ledger_pb2_grpc.LedgerServiceStub(channel), workload, HOME)
 
     async def in_force() -> bool:
         return f"policy {version} is in force" in stack.log("router")

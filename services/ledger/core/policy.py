@@ -3,15 +3,40 @@
 Each decision replaces one workload's row; the policy is the last row of each. A change of the settings
 (a workload that is new or gone, a data class that allows other targets) is a decision too, made by
 `settings`, so that the journal explains every version.
+
+Who decides moves a workload by the table of `services.common.stages`, and home only on evidence. A rollback
+needs neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
-from services.common.errors import DomainError, Reason
+from services.common.errors import DomainError, Reason, invalid_request
+from services.common.sampling import Sampling
+from services.common.stages import PLACES, Move, Place, move
 from services.common.words import Stage, Target
+from services.ledger.core.evidence import check_ready
+
+
+class _Nature(NamedTuple):
+    """What a row in a stage has."""
+
+    needs: frozenset[Target] = frozenset()
+    """Targets that the data class must allow. None are needed where requests run wherever they may."""
+    sampled: bool = False
+    reversed: bool = False
+
+
+_NATURES: Mapping[Stage, _Nature] = {
+    Stage.OBSERVED: _Nature(),
+    Stage.SHADOWED: _Nature(frozenset(Target), sampled=True),
+    Stage.CANARY: _Nature(frozenset({Target.SOVEREIGN}), sampled=True, reversed=True),
+    Stage.HOME: _Nature(frozenset({Target.SOVEREIGN}), sampled=True, reversed=True),
+    Stage.ROLLED_BACK: _Nature(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +49,12 @@ class Row:
     allowed_targets: tuple[Target, ...] = (Target.CLOUD, Target.SOVEREIGN)
     allowed_regions: tuple[str, ...] = ()
     fallback_allowed: bool = True
+    sampling: Sampling | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where the workload stands."""
+        return Place(self.stage, self.sovereign_share_ppm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +92,14 @@ def apply(policy: Policy, change: Change) -> Policy:
     return Policy(policy.version + 1, rows)
 
 
-def replace_row(policy: Policy, after: Row, reason: str) -> Change:
+def replace_row(policy: Policy, after: Row, reason: str, evidence: Mapping[str, Any]) -> Change:
     """The change to a workload's row that somebody decided.
 
     Raises:
-        DomainError: WORKLOAD_NOT_FOUND, or INVALID_REQUEST if it would allow what the data class does not:
-            targets and regions are the settings' alone.
+        DomainError: WORKLOAD_NOT_FOUND; STAGE_MOVE_FORBIDDEN, if the table or the data class does not allow
+            the move; INVALID_REQUEST, if the row does not fit its stage, if it would allow what the data
+            class does not (targets and regions are the settings' alone), or if the evidence of a move home
+            is no READY.
     """
     before = policy.rows.get(after.workload)
     if before is None:
@@ -85,11 +118,72 @@ def replace_row(policy: Policy, after: Row, reason: str) -> Change:
                 expected=getattr(before, name),
                 got=getattr(after, name),
             )
+    if (unfit := _unfit(after)) is not None:
+        field, expected, got = unfit
+        raise invalid_request(f"after.{field}", f"{expected} in {after.stage.name}", got)
+    kind = move(after.workload, before.place, after.place)
+    if lacking := _lacking(after):
+        raise DomainError(
+            Reason.STAGE_MOVE_FORBIDDEN,
+            f"{after.workload!r} can't go to {after.place}: its data class does not allow"
+            f" {' and '.join(target.name for target in sorted(lacking))}",
+            **{"workload": after.workload, "from": str(before.place), "to": str(after.place)},
+        )
+    _check_experiment(kind, before.sampling, after.sampling)
+    if kind is Move.ADVANCE and after.sampling is not None:
+        check_ready(evidence, after.sampling)
     return Change(after.workload, before, after, reason)
 
 
+def _unfit(row: Row) -> tuple[str, str, str] | None:
+    """What of a row does not fit its stage: the field, what it must be, and what it is."""
+    nature = _NATURES[row.stage]
+    shares = [place.share_ppm for place in PLACES if place.stage is row.stage]
+    if row.sovereign_share_ppm not in shares:
+        return "sovereign_share_ppm", " or ".join(map(str, shares)), str(row.sovereign_share_ppm)
+    if row.sampling is None:
+        return ("sampling", "there", "missing") if nature.sampled else None
+    if not nature.sampled:
+        return "sampling", "absent", "there"
+    if row.sampling.reversed != nature.reversed:
+        return "sampling.reversed", str(nature.reversed).lower(), str(row.sampling.reversed).lower()
+    return None
+
+
+def _lacking(row: Row) -> frozenset[Target]:
+    """The targets that a row's stage needs and its data class does not allow."""
+    return _NATURES[row.stage].needs - set(row.allowed_targets)
+
+
+def _check_experiment(kind: Move, before: Sampling | None, after: Sampling | None) -> None:
+    """Makes sure that one epoch of one experiment carries a workload all the way home.
+
+    Raises:
+        DomainError: INVALID_REQUEST.
+    """
+    if before is None or after is None:
+        return
+    if kind is Move.SHADOW:
+        # An epoch of before has spent its error; a new experiment counts anew.
+        if after.experiment_id == before.experiment_id and after.epoch < before.epoch:
+            raise invalid_request("after.sampling.epoch", f"{before.epoch} or more", str(after.epoch))
+        return
+    for name in ("experiment_id", "epoch", "salt"):
+        was, becomes = getattr(before, name), getattr(after, name)
+        if becomes != was:
+            raise invalid_request(f"after.sampling.{name}", _shown(was), _shown(becomes))
+
+
+def _shown(value: bytes | int) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
 def settle(policy: Policy, registered: Iterable[Registered]) -> list[Change]:
-    """The changes that bring the policy in line with the settings, in the order of the names."""
+    """The changes that bring the policy in line with the settings, in the order of the names.
+
+    A workload whose stage is not possible any more (its data class has lost a target, or the row is of a
+    version that did not know what a stage needs) is observed from then on.
+    """
     wanted = {item.workload: item for item in registered}
     changes: list[Change] = []
     for name in sorted(wanted.keys() | policy.rows.keys()):
@@ -99,10 +193,19 @@ def settle(policy: Policy, registered: Iterable[Registered]) -> list[Change]:
         elif before is None:
             changes.append(Change(name, None, _row(item, Row(name)), "the workload was registered"))
         else:
-            after = _row(item, before)
+            bound = _row(item, before)
+            after, why = bound, "its data class changed"
+            if _lacking(bound):
+                after, why = _observed(bound), f"its data class changed, and does not allow {bound.place}"
+            elif _unfit(bound):
+                after, why = _observed(bound), f"its row did not fit {bound.stage.name}"
             if after != before:
-                changes.append(Change(name, before, after, "its data class changed"))
+                changes.append(Change(name, before, after, why))
     return changes
+
+
+def _observed(row: Row) -> Row:
+    return replace(row, stage=Stage.OBSERVED, sovereign_share_ppm=0, sampling=None)
 
 
 def _row(item: Registered, row: Row) -> Row:

@@ -9,6 +9,7 @@ from services.common.settings import (
     SECTIONS,
     UNRESTRICTED,
     ClickHouse,
+    Cutover,
     DataClass,
     Name,
     Registry,
@@ -78,6 +79,18 @@ def mistakes(file: Path, toml: str, **environment: str) -> list[str]:
             "[workloads.Triage]\nowner = 'crm'",
             "workloads.Triage: string should match pattern '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$',"
             " got 'Triage'",
+        ),
+        (
+            "[workloads.triage]\nowner = 'crm'\ncutover.approval = 'all'",
+            "workloads.triage.cutover.approval: input should be 'none', 'first' or 'each', got 'all'",
+        ),
+        (
+            "[workloads.triage]\nowner = 'crm'\n[workloads.triage.cutover]\nerror_rate_max = 5",
+            "workloads.triage.cutover.error_rate_max: input should be less than or equal to 1, got 5",
+        ),
+        (
+            "[workloads.triage]\nowner = 'crm'\ncutover = { breaker_requests = 0 }",
+            "workloads.triage.cutover.breaker_requests: input should be greater than or equal to 1, got 0",
         ),
         ("workloads = 5", "workloads: input should be a valid dictionary, got 5"),
     ],
@@ -194,6 +207,12 @@ def test_a_password_in_the_environment_is_text_whatever_it_looks_like(file: Path
     assert settings.clickhouse.password == password
 
 
+def test_a_hash_in_the_environment_is_text_whatever_it_looks_like(file: Path) -> None:
+    file.write_text("")
+    document = read_document(file, {"HOMEWARD_KEYS__DEMO__SHA256": "1" * 64})
+    assert document["keys"]["demo"]["sha256"] == "1" * 64
+
+
 @pytest.mark.parametrize(
     "variable",
     [
@@ -215,6 +234,37 @@ def test_an_override_is_checked_like_the_file(file: Path) -> None:
 def test_an_override_below_a_plain_value_leaves_the_mistake_to_be_told(file: Path) -> None:
     (line,) = mistakes(file, "telemetry = 5", HOMEWARD_TELEMETRY__LOG_LEVEL="debug")
     assert line.startswith("telemetry: ")
+
+
+def test_a_workload_goes_home_carefully_unless_it_is_told_otherwise(file: Path) -> None:
+    toml = """
+        [workloads.triage]
+        owner = "crm"
+        [workloads.minutes]
+        owner = "staff"
+        [workloads.minutes.cutover]
+        approval = "each"
+        approvers = ["ops", "quality"]
+        step_s = 0.5
+    """
+    settings = read(file, toml, HOMEWARD_WORKLOADS__MINUTES__CUTOVER__STEP_REQUESTS="7")
+    usual = settings.workloads["triage"].cutover
+    assert usual == Cutover()
+    assert (usual.approval, usual.step_s, usual.step_requests, usual.breaker_requests) == (
+        "first",
+        86_400,
+        100,
+        20,
+    )
+    assert settings.workloads["minutes"].cutover == Cutover(
+        approval="each", approvers=["ops", "quality"], step_s=0.5, step_requests=7
+    )
+
+
+def test_approvers_that_nobody_would_ask_are_a_mistake(file: Path) -> None:
+    cutover = "{ approval = 'none', approvers = ['ops'] }"
+    (line,) = mistakes(file, f"[workloads.triage]\nowner = 'crm'\ncutover = {cutover}")
+    assert line.startswith("workloads.triage.cutover: approvers: expected none of them")
 
 
 REGISTRY = """

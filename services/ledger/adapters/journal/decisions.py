@@ -18,6 +18,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from services.common.errors import DomainError, Reason, invalid_request
+from services.common.sampling import Sampling
 from services.common.words import Stage, Target
 from services.ledger.adapters.journal.database import (
     BrokenChainError,
@@ -264,7 +265,13 @@ def _decision(row: Any) -> Decision:
 
 
 def _row_text(row: Row | None) -> str:
-    return "" if row is None else json.dumps(asdict(row), sort_keys=True)
+    if row is None:
+        return ""
+    fields = asdict(row)
+    # Left out where there is none: such a row reads as it did before there was sampling.
+    if fields["sampling"] is None:
+        del fields["sampling"]
+    return json.dumps(fields, sort_keys=True, default=bytes.hex)
 
 
 def _row(text: str) -> Row | None:
@@ -278,4 +285,17 @@ def _row(text: str) -> Row | None:
         allowed_targets=tuple(Target(item) for item in fields["allowed_targets"]),
         allowed_regions=tuple(fields["allowed_regions"]),
         fallback_allowed=fields["fallback_allowed"],
+        sampling=_sampling(fields.get("sampling")),
+    )
+
+
+def _sampling(fields: Mapping[str, Any] | None) -> Sampling | None:
+    if fields is None:
+        return None
+    return Sampling(
+        experiment_id=bytes.fromhex(fields["experiment_id"]),
+        epoch=fields["epoch"],
+        rate_ppm=fields["rate_ppm"],
+        salt=bytes.fromhex(fields["salt"]),
+        reversed=fields["reversed"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import DomainError, Reason
+from services.common.sampling import Sampling
 from services.common.words import Stage, Target
 from services.ledger.adapters.journal.database import BrokenChainError, Database
 from services.ledger.adapters.journal.decisions import Decision, Decisions
@@ -25,8 +27,14 @@ BEFORE_HEADS = Path(__file__).parent / "decisions_before_heads.sql"
 STAGES = (Stage.OBSERVED, Stage.SHADOWED, Stage.HOME)
 
 
-def decide(journal: Decisions, workload: str, stage: Stage = Stage.OBSERVED, **changed: Any) -> Decision:
-    after = Row(workload, stage)
+def decide(
+    journal: Decisions,
+    workload: str,
+    stage: Stage = Stage.OBSERVED,
+    sampling: Sampling | None = None,
+    **changed: Any,
+) -> Decision:
+    after = Row(workload, stage, sampling=sampling)
     arguments = {
         "request_id": os.urandom(16),
         "expected_version": journal.policy.version,
@@ -57,6 +65,34 @@ def test_the_policy_after_a_restart_is_the_policy_of_before(database_url: str) -
         assert again.policy == before
         assert again.policy.version == 4
         assert again.policy_unix_us == 1_700_000_000_000_009
+
+
+def test_a_row_keeps_its_sampling_over_a_restart(database_url: str) -> None:
+    sampling = Sampling(bytes(range(16)), 3, 20_000, bytes(range(240, 256)), reversed=True)
+    with opened(database_url) as journal:
+        decide(journal, "a", Stage.CANARY, sampling=sampling)
+        decide(journal, "b")
+        decide(journal, "a", Stage.ROLLED_BACK)
+    with opened(database_url) as again:
+        last, _, first = again.decisions("", None, 10)
+        assert first.change.after == last.change.before == Row("a", Stage.CANARY, sampling=sampling)
+        assert last.change.after == again.policy.rows["a"] == Row("a", Stage.ROLLED_BACK)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        """REPLACE(after, '"epoch": 1', '"epoch": 2')""",
+        """REPLACE(after, '"rate_ppm": 20000', '"rate_ppm": 20001')""",
+        "REPLACE(after, '6565', '6566')",
+    ],
+)
+def test_a_sampling_that_somebody_changed_is_noticed(database_url: str, harm: str) -> None:
+    with opened(database_url) as journal:
+        decide(journal, "a", Stage.SHADOWED, sampling=Sampling(b"e" * 16, 1, 20_000, b"s" * 16))
+    tamper(database_url, f"UPDATE decision SET after = {harm}")
+    with pytest.raises(BrokenChainError, match="entry 1 is not"), opened(database_url):
+        pass
 
 
 def test_a_decision_on_an_old_policy_is_refused_and_changes_nothing(database_url: str) -> None:
@@ -250,7 +286,17 @@ def test_a_file_of_the_version_without_heads_is_read_and_goes_on(old_file: Path)
         assert journal.policy.rows["ticket-triage"] == row
         assert journal.decisions("ticket-triage", 3, 1)[0].change.reason == "Zürich says: ready"
         assert journal.decisions("", None, 1)[0].evidence == {"log_k": 3.25, "n": 400, "note": "ß"}
+        assert journal.decisions("notes", None, 1)[0].change.after == Row(
+            "notes", Stage.OBSERVED, 0, (Target.SOVEREIGN,), ("eu",), False
+        )
         assert decide(journal, "notes", Stage.SHADOWED).decision_id == 5
+    # What has no sampling is written as that version wrote it, and so can read it.
+    with closing(sqlite3.connect(old_file)) as db:
+        old, new = (
+            json.loads(text)
+            for (text,) in db.execute("SELECT after FROM decision WHERE decision_id IN (4, 5) ORDER BY 1")
+        )
+    assert old.keys() == new.keys()
     # From now on its end can't be taken away unseen.
     tamper(url, "DELETE FROM decision WHERE decision_id = 5")
     with pytest.raises(BrokenChainError, match="last entry should be 5"), opened(url):
