@@ -16,7 +16,7 @@ from grpc import aio
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 from services.ledger.adapters.clickhouse import MIGRATIONS
-from tests.support import analyst_rows
+from tests.support import analyst_rows, analyst_shadow
 from tests.support.analyst_answers import ANSWERS, PARAMETERS, Rows, cost, groups, ok, rank, slowest, unknown
 from tests.support.analyst_rows import Book
 from tests.support.stack import ROOT, WAIT_S, Stack, until
@@ -61,6 +61,7 @@ async def book(ledger: Stack) -> Book:
             analyst_rows.write_corrections(client, made.rows)
             analyst_rows.write_periods(client, made)
             analyst_rows.write_spans(client, slowest(made))
+        analyst_shadow.write(ledger, made.shadow)
 
     await asyncio.to_thread(write)
     await ledger.legs(LEGS, "leg_id")

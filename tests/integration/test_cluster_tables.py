@@ -33,6 +33,7 @@ FILES = sorted(file.name for file in MIGRATIONS.glob("*.sql"))
 VIEWS = (
     *("leg_costs", "spend_daily", "spend_by_workload", "sovereign_vs_cloud", "latency_percentiles", "funnel"),
     *("unknown_costs", "idle_by_day", "first_legs", "evidence_by_day", "abstention_by_day"),
+    *("shadow_funnel", "verdicts", "triplet_scores"),
 )
 SHARD = (
     "<shard><internal_replication>true</internal_replication><replica><host>127.0.0.1</host><port>{port}</port>"
@@ -81,11 +82,61 @@ SELECT
     90000, {paid}, 90000 - {paid}, {id}
 FROM numbers(8)
 """
+TRIPLETS = """
+INSERT INTO homeward.triplets
+    (sample_id, lane, experiment_id, epoch, workload, request_time, arrival_time,
+    sovereign_millionths, noise_millionths, reason)
+SELECT
+    leftPad(toString(intDiv(number, 2)), 32, '0'),
+    if(number % 2 = 0, '', 'cloud'),
+    reinterpretAsUUID(sipHash128(number % 3)),
+    1,
+    concat('work-', toString(number % 3)),
+    toDateTime64('2026-10-31 22:00:00', 6, 'UTC') + number * 60 AS asked,
+    if(number % 11 = 0, NULL, asked + 1),
+    if(number % 5 = 0, NULL, toUInt32(number)),
+    1000000,
+    if(number % 5 = 0, 'timeout', '')
+FROM numbers(300)
+"""
+COUNTS = """
+INSERT INTO homeward.sample_counts
+    (experiment_id, epoch, minute, step, reason, workload, count)
+SELECT
+    reinterpretAsUUID(sipHash128(number % 3)),
+    1,
+    toDateTime('2026-10-31 22:00:00', 'UTC') + number * 60,
+    ['eligible', 'sampled', 'sent', 'shed', 'lost'][number % 5 + 1],
+    if(number % 5 > 2, 'away', ''),
+    concat('work-', toString(number % 3)),
+    number + {more}
+FROM numbers(300)
+"""
+WINDOWS = """
+INSERT INTO homeward.verdict_windows
+    (experiment_id, epoch, lane, start_time, workload, n, log_k, verdict, margin, alpha)
+SELECT
+    reinterpretAsUUID(sipHash128(number % 3)),
+    1,
+    ['', 'cloud'][number % 2 + 1],
+    toDateTime64('2026-10-31 22:00:00', 6, 'UTC') + number * 600,
+    concat('work-', toString(number % 3)),
+    number,
+    number / 4,
+    if(number > 20, 'READY', 'COLLECTING'),
+    0.25,
+    0.05
+FROM numbers(30)
+"""
 BATCHES = (
     LEGS,
     CORRECTIONS,
     PERIODS.format(paid=5, id=2),
     PERIODS.format(paid=70_000, id=3),
+    TRIPLETS,
+    COUNTS.format(more=0),
+    COUNTS.format(more=5),
+    WINDOWS,
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.analyst_rows import PERIOD_S, POOL_HOUR_NANOS, Book, Row
+from tests.support.analyst_shadow import WORKLOADS, day_of, time_of
 
 PARAMETERS = {"input_usd_per_mtok": "0.19", "output_usd_per_mtok": "0.79", "workload": "ticket-triage"}
 """Of the queries that have some."""
@@ -193,6 +194,67 @@ def funnel(book: Book) -> Rows:
     return [(workload, *count) for workload, count in sorted(counts.items())]
 
 
+def losses(book: Book) -> Rows:
+    steps = ("eligible", "sampled", "sent", "answered", "scored")
+    found: dict[tuple[Any, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for count, workload in book.shadow.counts:
+        name = count.step if count.step in steps else f"{count.step}/{count.reason}"
+        found[day_of(count.minute_unix_us, book.now), workload][name] += count.count
+    for item in book.shadow.finished:
+        if item.lane:
+            continue
+        day = found[day_of(item.request_unix_us, book.now), item.workload]
+        if item.reason == "late":
+            day["late/late"] += 1
+            continue
+        day["answered"] += 1
+        day["failed/timeout" if item.reason else "scored"] += 1
+    return [
+        (
+            day.date(),
+            workload,
+            *(counts[step] for step in steps),
+            {key: counts[key] for key in sorted(counts) if key not in steps and counts[key]},
+        )
+        for (day, workload), counts in sorted(found.items(), key=lambda item: item[0])
+        if day > book.today - timedelta(days=14)
+    ]
+
+
+def sample_prices(book: Book) -> Rows:
+    spent = groups(book.since(book.month, "shadow", "noise", "judge"), lambda row: row.workload)
+    made: Rows = []
+    for workload in WORKLOADS:
+        scored = sum(
+            not item.reason and not item.lane and item.workload == workload
+            for item in book.shadow.finished
+            if day_of(item.request_unix_us, book.now) >= book.month
+        )
+        legs = spent.get(workload, [])
+        price = pytest.approx((cost(legs) or 0) / 1e9 / scored)
+        made.append((workload, scored, usd(cost(legs)), unknown(legs), price))
+    return made
+
+
+def verdicts(book: Book) -> Rows:
+    found = [
+        (
+            item.window.epoch,
+            item.lane,
+            time_of(item.window.start_unix_us, book.now),
+            item.window.n,
+            item.window.log_k,
+            item.window.lower_bound,
+            item.window.upper_bound,
+            str(item.window.verdict),
+            item.window.histogram_sha256,
+        )
+        for item in book.shadow.windows
+        if item.experiment.workload == PARAMETERS["workload"]
+    ]
+    return sorted(found, key=lambda row: (-row[2].timestamp(), row[1]))[:20]
+
+
 def trace(book: Book) -> Rows:
     row = slowest(book)
     took, parent = row.latency_us / 1000, "0" * 15 + "1"
@@ -232,6 +294,9 @@ ANSWERS: dict[str, Callable[[Book], Rows]] = {
     "What do idle GPUs cost?": idle,
     "What would last month have cost at another price?": other_price,
     "How far do requests get in an experiment?": funnel,
+    "Why did samples of an experiment get no further?": losses,
+    "What does a scored sample cost?": sample_prices,
+    "What did the evidence say, window by window?": verdicts,
     "What happened in a workload's slowest request?": trace,
     "How do legs end at each upstream?": outcomes,
     "Do the sums agree with the legs?": lambda _: [],

@@ -21,6 +21,8 @@ from google.protobuf import timestamp_pb2
 from homeward.common.v1 import leg_pb2, usage_pb2
 
 from services.common.words import Outcome, label
+from tests.support import analyst_shadow
+from tests.support.analyst_shadow import Shadow
 from tests.support.stack import SECRETS, Stack
 
 PRICES = {"stand-in-mini": (150_000_000, 75_000_000, 150_000_000, 600_000_000, 600_000_000)}
@@ -97,6 +99,7 @@ class Book:
     idle: dict[datetime, int] = field(default_factory=dict)
     """Nano-dollars of the pool's idle hours."""
     busy_us: dict[datetime, int] = field(default_factory=dict)
+    shadow: Shadow = field(default_factory=Shadow)
 
     def since(self, start: datetime, *purposes: str) -> list[Row]:
         """Legs that began then or later, of some purposes or of all."""
@@ -135,6 +138,7 @@ def make(rng: Random, now: datetime, count: int) -> Book:
             and rng.random() < 0.2
         ):
             row.changes += [(rng.randrange(10**6), True), (rng.randrange(-50, 50), False)]
+    book.shadow = analyst_shadow.make(rng, now)
     return book
 
 

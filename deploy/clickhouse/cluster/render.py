@@ -24,6 +24,9 @@ SHARDING = {
     "homeward.usage": "sipHash64(row_key)",
     "homeward.imports": "sipHash64(file_sha256)",
     "homeward.import_rejects": "sipHash64(file_sha256)",
+    "homeward.triplets": "sipHash64(sample_id)",
+    "homeward.sample_counts": "sipHash64(experiment_id, minute)",
+    "homeward.verdict_windows": "sipHash64(experiment_id)",
     "otel.otel_traces": "sipHash64(TraceId)",
     "otel.otel_traces_trace_id_ts": "sipHash64(TraceId)",
 }
