@@ -1,4 +1,4 @@
-"""Shadow's settings: `[shadow]`, and what all services share."""
+"""Shadow's settings: `[shadow]`, who may approve, and what all services share."""
 
 from __future__ import annotations
 
@@ -6,22 +6,63 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.common.settings import ClickHouse, Section, Telemetry, load
+from pydantic import ConfigDict, Field
+
+from services.common.settings import ClickHouse, Name, Section, Telemetry, Workload, load
+
+APPROVALS = "approvals"
+"""The scope of keys that may move workloads."""
 
 
 class Shadow(Section):
-    """`[shadow]`: where it listens."""
+    """`[shadow]`: where it listens, and how it compares."""
 
     grpc: str = "127.0.0.1:8083"
     """HOST:PORT."""
+    router: str = "127.0.0.1:8081"
+    """HOST:PORT of the router's gRPC door, which asks all its legs."""
+    ledger: str = "127.0.0.1:8084"
+    """HOST:PORT of the ledger."""
+    state_dir: Path = Path(".homeward/shadow")
+    """Folder for experiments, samples that wait, and triplets."""
+    models_dir: Path = Path("models/classifier")
+    """Folder of the classifier's encoder, which some scorers use."""
+    api_key: str = Field(default="", repr=False)
+    """A key with the scope `experiments`; better in the environment: HOMEWARD_SHADOW__API_KEY."""
+    samples: int = Field(default=100_000, ge=1)
+    """Samples that may wait for their legs. Each has its request's text until it is scored; at 10 KB that is
+    a gigabyte. More are shed and counted."""
+    in_flight: int = Field(default=8, ge=1, le=1024)
+    """Samples that are asked at once: shadowing must leave the models room for applications."""
+    leg_timeout_s: float = Field(default=120, gt=0)
+    """Longest wait for a leg's answer; then it counts as one that failed."""
+    control_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the samples that ask the cloud a third time, for the control lane that must become READY."""
+
+
+class _Key(Section):
+    """What shadow must know of a `[keys.NAME]`; the router has the rest."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
+    scopes: list[str] = []
 
 
 class ShadowConfig(Section):
     """All that shadow is told."""
 
     shadow: Shadow = Shadow()
+    keys: dict[Name, _Key] = {}
+    workloads: dict[Name, Workload] = {}
     clickhouse: ClickHouse = ClickHouse()
     telemetry: Telemetry = Telemetry()
+
+    def approvers(self) -> dict[bytes, str]:
+        """The names of the keys that may move workloads, by the SHA-256 of their secrets."""
+        return {
+            bytes.fromhex(item.sha256): name for name, item in self.keys.items() if APPROVALS in item.scopes
+        }
 
 
 def load_shadow(path: Path, environment: Mapping[str, str] = os.environ) -> ShadowConfig:

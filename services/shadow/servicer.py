@@ -1,51 +1,130 @@
-"""homeward.shadow.v1.ShadowService: protos ↔ core.
-
-No experiment can be registered yet, so nothing is compared: every workload is OBSERVED.
-"""
+"""homeward.shadow.v1.ShadowService: protos ↔ engine and conductor."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from grpc import aio
 from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 
-from services.common.errors import DomainError, Reason, not_available
+from services.common.errors import DomainError, Reason, invalid_request
+from services.common.sampling import ID_BYTES
+from services.shadow.conductor import Conductor
+from services.shadow.engine import Engine
+from services.shadow.translate import experiment_to_proto
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
 
 class ShadowServicer(shadow_pb2_grpc.ShadowServiceServicer):
-    """Serves what there is: no experiments."""
+    """Serves samples, experiments and moves."""
+
+    def __init__(self, engine: Engine, conductor: Conductor, approvers: Mapping[bytes, str]) -> None:
+        """`approvers` are the names of the keys that may move workloads, by the SHA-256 of their secrets."""
+        self._engine = engine
+        self._conductor = conductor
+        self._approvers = approvers
 
     async def SubmitSample(
         self, request: shadow_pb2.SubmitSampleRequest, context: Context
     ) -> shadow_pb2.SubmitSampleResponse:
-        """Refuses: a sample belongs to an experiment."""
-        raise _not_found(request.experiment_id)
+        """Takes a sample."""
+        for field in ("sample_id", "experiment_id"):
+            _check_id(field, getattr(request, field))
+        self._conductor.saw(request)
+        await self._engine.submit(request, reversed=request.reversed)
+        return shadow_pb2.SubmitSampleResponse()
 
     async def RegisterExperiment(
         self, request: shadow_pb2.RegisterExperimentRequest, context: Context
     ) -> shadow_pb2.RegisterExperimentResponse:
-        """Not yet."""
-        raise not_available("RegisterExperiment")
+        """Registers an experiment or its next epoch."""
+        _check_id("request_id", request.request_id)
+        experiment = await self._conductor.register(request.experiment, request.request_id)
+        return shadow_pb2.RegisterExperimentResponse(experiment=experiment_to_proto(experiment))
 
     async def GetExperiment(
         self, request: shadow_pb2.GetExperimentRequest, context: Context
     ) -> shadow_pb2.GetExperimentResponse:
-        """Refuses: there is none."""
-        raise _not_found(request.experiment_id)
+        """Tells an experiment's current epoch and what it has found."""
+        experiment, evidence = self._conductor.experiment(request.experiment_id)
+        return shadow_pb2.GetExperimentResponse(experiment=experiment_to_proto(experiment), evidence=evidence)
 
     async def ListExperiments(
         self, request: shadow_pb2.ListExperimentsRequest, context: Context
     ) -> shadow_pb2.ListExperimentsResponse:
-        """Tells that there are none."""
-        return shadow_pb2.ListExperimentsResponse()
+        """Tells all epochs, the newest first."""
+        return shadow_pb2.ListExperimentsResponse(
+            experiments=map(experiment_to_proto, self._conductor.experiments(request.workload))
+        )
+
+    async def ReportTraffic(
+        self, request: shadow_pb2.ReportTrafficRequest, context: Context
+    ) -> shadow_pb2.ReportTrafficResponse:
+        """Takes what a router saw."""
+        _check_id("router_id", request.router_id)
+        if not request.sequence:
+            raise invalid_request("sequence", "1 or more", "0")
+        await self._conductor.report(request)
+        return shadow_pb2.ReportTrafficResponse()
+
+    async def ListMigrations(
+        self, request: shadow_pb2.ListMigrationsRequest, context: Context
+    ) -> shadow_pb2.ListMigrationsResponse:
+        """Tells where workloads stand."""
+        migrations = await self._conductor.migrations(request.workload)
+        return shadow_pb2.ListMigrationsResponse(
+            migrations=migrations, policy_version=self._conductor.policy_version
+        )
+
+    async def CutOver(
+        self, request: shadow_pb2.CutOverRequest, context: Context
+    ) -> shadow_pb2.CutOverResponse:
+        """Moves a workload on, or approves its next move."""
+        _check_id("request_id", request.request_id)
+        key = self._approver(context, request.workload)
+        return await self._conductor.cut_over(
+            request.workload, key, request_id=request.request_id, approve=request.approve
+        )
+
+    async def RollBack(
+        self, request: shadow_pb2.RollBackRequest, context: Context
+    ) -> shadow_pb2.RollBackResponse:
+        """Moves a workload back to the cloud."""
+        _check_id("request_id", request.request_id)
+        if not request.reason:
+            raise invalid_request("reason", "a sentence", "nothing")
+        key = self._approver(context, request.workload)
+        return await self._conductor.roll_back(
+            request.workload, key, request_id=request.request_id, reason=request.reason
+        )
+
+    def _approver(self, context: Context, workload: str) -> str:
+        """The name of the key that asks.
+
+        Raises:
+            DomainError: KEY_MISSING, KEY_INVALID or APPROVAL_FORBIDDEN.
+        """
+        metadata = dict(context.invocation_metadata() or ())
+        scheme, _, secret = str(metadata.get("authorization", "")).partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            raise DomainError(Reason.KEY_MISSING, "no API key; set HOMEWARD_API_KEY, or send `authorization`")
+        digest = hashlib.sha256(secret.strip().encode("utf-8", "surrogateescape")).digest()
+        for known, name in self._approvers.items():
+            if hmac.compare_digest(known, digest):
+                return name
+        # Whether it is a key of something else is not told.
+        raise DomainError(
+            Reason.APPROVAL_FORBIDDEN,
+            'that key may not move workloads; give one scopes = ["approvals"] in [keys] of homeward.toml',
+            key="",
+            workload=workload,
+        )
 
 
-def _not_found(experiment_id: bytes) -> DomainError:
-    return DomainError(
-        Reason.EXPERIMENT_NOT_FOUND,
-        f"no experiment {experiment_id.hex()!r} is registered",
-        experiment_id=experiment_id.hex(),
-    )
+def _check_id(field: str, value: bytes) -> None:
+    if len(value) != ID_BYTES:
+        raise invalid_request(field, f"{ID_BYTES} bytes", f"{len(value)} bytes")

@@ -101,7 +101,9 @@ class LedgerServiceServicer:
 
     def Decide(self, request, context):
         """Decide appends a decision to the journal and makes the policy that follows from it. Fails with
-        POLICY_CHANGED if the decision rests on an older policy.
+        POLICY_CHANGED if the decision rests on an older policy, with STAGE_MOVE_FORBIDDEN if the table of
+        stages or the data class does not allow the move, and with INVALID_REQUEST if the row does not fit
+        its stage or the evidence of a move home is no READY of its experiment and epoch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,9 @@ class LedgerServiceStub:
     """WatchPolicy sends the current policy now and after each change."""
     Decide: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.DecideRequest, _ledger_pb2.DecideResponse]
     """Decide appends a decision to the journal and makes the policy that follows from it. Fails with
-    POLICY_CHANGED if the decision rests on an older policy.
+    POLICY_CHANGED if the decision rests on an older policy, with STAGE_MOVE_FORBIDDEN if the table of
+    stages or the data class does not allow the move, and with INVALID_REQUEST if the row does not fit
+    its stage or the evidence of a move home is no READY of its experiment and epoch.
     """
     ListDecisions: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListDecisionsRequest, _ledger_pb2.ListDecisionsResponse]
     """ListDecisions reads the journal's decisions, the newest first."""
@@ -77,7 +79,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """WatchPolicy sends the current policy now and after each change."""
     Decide: _aio.UnaryUnaryMultiCallable[_ledger_pb2.DecideRequest, _ledger_pb2.DecideResponse]  # type: ignore[assignment]
     """Decide appends a decision to the journal and makes the policy that follows from it. Fails with
-    POLICY_CHANGED if the decision rests on an older policy.
+    POLICY_CHANGED if the decision rests on an older policy, with STAGE_MOVE_FORBIDDEN if the table of
+    stages or the data class does not allow the move, and with INVALID_REQUEST if the row does not fit
+    its stage or the evidence of a move home is no READY of its experiment and epoch.
     """
     ListDecisions: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListDecisionsRequest, _ledger_pb2.ListDecisionsResponse]  # type: ignore[assignment]
     """ListDecisions reads the journal's decisions, the newest first."""
@@ -125,7 +129,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.DecideResponse, _abc.Awaitable[_ledger_pb2.DecideResponse]]:
         """Decide appends a decision to the journal and makes the policy that follows from it. Fails with
-        POLICY_CHANGED if the decision rests on an older policy.
+        POLICY_CHANGED if the decision rests on an older policy, with STAGE_MOVE_FORBIDDEN if the table of
+        stages or the data class does not allow the move, and with INVALID_REQUEST if the row does not fit
+        its stage or the evidence of a move home is no READY of its experiment and epoch.
         """
 
     @_abc_1.abstractmethod

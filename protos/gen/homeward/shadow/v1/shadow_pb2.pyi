@@ -198,7 +198,7 @@ class WindowEvidence(_message.Message):
     UPPER_BOUND_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     vote_count: _builtins.int
-    """vote_count is the number of clusters that voted in it."""
+    """vote_count is the number of votes up to and with it: one a cluster."""
     histogram_sha256: _builtins.bytes
     """histogram_sha256 is the hash of its integer histogram, 32 bytes."""
     log_k: _builtins.float
@@ -255,6 +255,7 @@ class SubmitSampleRequest(_message.Message):
     KEY_NAME_FIELD_NUMBER: _builtins.int
     WORKLOAD_FIELD_NUMBER: _builtins.int
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    REVERSED_FIELD_NUMBER: _builtins.int
     sample_id: _builtins.bytes
     """sample_id is a UUIDv7 as 16 bytes. A sample is taken once."""
     experiment_id: _builtins.bytes
@@ -283,6 +284,8 @@ class SubmitSampleRequest(_message.Message):
     """workload is the request's."""
     input_tokens: _builtins.int
     """input_tokens is what the answer's server counted of the prompt; absent if it did not."""
+    reversed: _builtins.bool
+    """reversed is what the policy's sampling said when it was drawn: it then feeds the alarm, not the verdict."""
     @_builtins.property
     def request_time(self) -> _timestamp_pb2.Timestamp:
         """request_time is when the application asked."""
@@ -315,10 +318,11 @@ class SubmitSampleRequest(_message.Message):
         key_name: _builtins.str = ...,
         workload: _builtins.str = ...,
         input_tokens: _builtins.int | None = ...,
+        reversed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens", "answer", b"answer", "chat", b"chat", "input_tokens", b"input_tokens", "request_time", b"request_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens", "answer", b"answer", "chat", b"chat", "cluster", b"cluster", "epoch", b"epoch", "experiment_id", b"experiment_id", "input_tokens", b"input_tokens", "key_name", b"key_name", "leg_id", b"leg_id", "request_time", b"request_time", "sample_id", b"sample_id", "sovereign_failed", b"sovereign_failed", "stratum", b"stratum", "streamed", b"streamed", "target", b"target", "tenant", b"tenant", "traceparent", b"traceparent", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens", "answer", b"answer", "chat", b"chat", "cluster", b"cluster", "epoch", b"epoch", "experiment_id", b"experiment_id", "input_tokens", b"input_tokens", "key_name", b"key_name", "leg_id", b"leg_id", "request_time", b"request_time", "reversed", b"reversed", "sample_id", b"sample_id", "sovereign_failed", b"sovereign_failed", "stratum", b"stratum", "streamed", b"streamed", "target", b"target", "tenant", b"tenant", "traceparent", b"traceparent", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_tokens: _TypeAlias = _typing.Literal["input_tokens"]  # noqa: Y015
     _WhichOneofArgType__input_tokens: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens"]  # noqa: Y015
@@ -889,7 +893,9 @@ class Loss(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     step: _builtins.str
-    """step is where it happened: `ineligible`, `shed`, `lost` (taken but never asked), `late`."""
+    """step is where it happened: `ineligible`, `shed`, `lost` (taken but never asked), `late`, `failed`
+    (answered, but an agreement is missing; it is a vote all the same).
+    """
     reason: _builtins.str
     """reason says why."""
     count: _builtins.int
