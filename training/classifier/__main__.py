@@ -28,10 +28,10 @@ from scipy.special import softmax
 from sklearn.model_selection import GroupKFold
 from tokenizers import Tokenizer
 
-from services.classifier.adapters.encoder import MAX_TOKENS
-from services.classifier.adapters.encoder import Encoder as Served
 from services.classifier.core.structure import FEATURES
 from services.classifier.core.window import window
+from services.common.encoder import MAX_TOKENS
+from services.common.encoder import Encoder as Served
 from services.common.seen import Seen
 from training.classifier import few_shot, graph, heads
 from training.classifier.figures import figures, threshold

@@ -19,11 +19,11 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 
-from services.classifier.adapters.encoder import Encoder
 from services.classifier.core.background import write
 from services.classifier.core.ngrams import ngrams
 from services.classifier.core.reading import Reading
 from services.classifier.core.window import window
+from services.common.encoder import Encoder
 from services.common.seen import cut
 from training.classifier.rows import Row, rows
 

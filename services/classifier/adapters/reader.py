@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from services.classifier.adapters.encoder import Encoder
 from services.classifier.adapters.language import LanguageGate
 from services.classifier.core.general import GeneralModel
 from services.classifier.core.ngrams import ngrams
 from services.classifier.core.reading import Reading
 from services.classifier.core.window import window
+from services.common.encoder import Encoder
 from services.common.seen import Seen
 
 

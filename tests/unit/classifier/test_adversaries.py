@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.classifier.adapters.encoder import Encoder
 from services.classifier.adapters.language import LanguageGate
 from services.classifier.core.background import Background
 from services.classifier.core.claims import Claims
@@ -24,6 +23,7 @@ from services.classifier.core.examples import ExampleHead, Guess
 from services.classifier.core.ngrams import ngrams
 from services.classifier.core.reading import Reading
 from services.classifier.core.window import window
+from services.common.encoder import Encoder
 from services.common.seen import Seen, cut
 from training import public_rows
 from training.classifier.rows import test_dev_rows as labelled_rows

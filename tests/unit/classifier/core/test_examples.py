@@ -16,12 +16,12 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from services.classifier.adapters.encoder import Encoder
 from services.classifier.core.background import Background
 from services.classifier.core.examples import ExampleHead
 from services.classifier.core.ngrams import ngrams
 from services.classifier.core.reading import Reading
 from services.classifier.core.window import window
+from services.common.encoder import Encoder
 from services.common.seen import cut
 from training import public_rows
 

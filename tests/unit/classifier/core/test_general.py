@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.classifier.adapters.encoder import STATE, Encoder
 from services.classifier.core.general import (
     SOVEREIGN_TASK_TYPES,
     TASK_TYPES,
@@ -21,6 +20,7 @@ from services.classifier.core.general import (
 from services.classifier.core.ngrams import NGRAM_BUCKETS, ngrams
 from services.classifier.core.structure import FEATURES
 from services.classifier.core.window import window
+from services.common.encoder import STATE, Encoder
 from services.common.seen import Seen, cut
 from services.common.words import TaskType
 

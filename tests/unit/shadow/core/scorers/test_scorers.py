@@ -179,6 +179,7 @@ def test_exact_match(a: Answer | str, b: Answer | str, same: int) -> None:
         ([{"n": "A", "v": 1}, {"n": "B", "v": 2}], [{"n": "B", "v": 3}, {"n": "A", "v": 1}], Fraction(3, 4)),
         (list(range(60)), list(range(59, -1, -1)), 1),
         (list(range(60)), list(range(100, 160)), 0),
+        ([[n, "x"] for n in range(300)], [[n, "x"] for n in reversed(range(300))], 1),
     ],
 )
 def test_json_fields(a: object, b: object, score: Fraction | int) -> None:
