@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import sys
+from functools import partial
 from pathlib import Path
 
 from homeward.router.v1 import router_pb2, router_pb2_grpc
@@ -19,6 +20,7 @@ from services.router.adapters.classifier import ClassifierAdapter
 from services.router.adapters.cloud import CloudAdapter
 from services.router.adapters.leg_queue import LegQueue
 from services.router.adapters.policy import PolicyAdapter
+from services.router.adapters.shadow import ShadowAdapter
 from services.router.adapters.sovereign import SovereignAdapter
 from services.router.adapters.upstreams import Upstreams
 from services.router.config import load_router
@@ -28,7 +30,9 @@ from services.router.dispatch import Dispatcher
 from services.router.http.door import Door
 from services.router.http.server import HttpServer
 from services.router.namer import Namer
+from services.router.sampler import Sampler
 from services.router.servicer import RouterServicer
+from services.router.submission import submission
 
 log = logging.getLogger("services.router")
 
@@ -76,7 +80,13 @@ async def main() -> None:
     limiter = Limiter(1 / settings.processes)
     gate = Gate(limits.concurrent_requests)
     budgets = BudgetAdapter(settings.ledger, config.budget_rules())
-    dispatcher = Dispatcher(config.catalog(), limiter, policy, namer, upstreams, legs, budgets)
+    shadow = ShadowAdapter(
+        settings.shadow,
+        settings.samples_in_memory,
+        partial(submission, sample_bytes=settings.sample_bytes),
+    )
+    sampler = Sampler(shadow, settings.sample_bytes)
+    dispatcher = Dispatcher(config.catalog(), limiter, policy, namer, upstreams, legs, budgets, sampler)
     door = Door(dispatcher, keys, limiter, gate, limits, answer_as_asked=settings.model_in_answer == "asked")
     http = HttpServer(door, limits)
     shared = settings.processes > 1
@@ -97,6 +107,7 @@ async def main() -> None:
     finally:
         await http.stop()
         await grpc.stop()
+        await shadow.close()
         await budgets.close()
         await classifier.close()
         await policy.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from multidict import CIMultiDict
 from opentelemetry import trace
@@ -69,6 +70,18 @@ class Decided:
     upstream: str
     model: str
     policy_version: int
+    policy_age_s: int | None
+    """How old the policy is if no ledger answers; None while it is known to be the last."""
+
+
+class Follower(Protocol):
+    """Is told of the answer of a leg."""
+
+    def feed(self, data: bytes) -> None:
+        """Takes a piece of a streamed answer, as the application got it."""
+
+    def finished(self, call: Call, outcome: Outcome) -> None:
+        """The leg has ended."""
 
 
 class Call:
@@ -84,6 +97,7 @@ class Call:
         request_id: bytes,
         policy_version: int,
         leg_id: bytes = b"",
+        policy_age_s: int | None = None,
     ) -> None:
         """`leg_id` is the id under which money was set aside for the leg; empty makes one."""
         self.route = route
@@ -92,11 +106,15 @@ class Call:
         self.attempts = 1
         self.http_status = 0
         self.error_reason = ""
+        self.stepped_in = False
+        """True if the sovereign target was asked first and failed."""
+        self.follower: Follower | None = None
         self._book = book
         self._ask = ask
         self._name = name
         self._request_id = request_id
         self._policy_version = policy_version
+        self._policy_age_s = policy_age_s
         self._start_unix_ns = time.time_ns()
         self._start_ns = time.perf_counter_ns()
         self._ttft_us: int | None = None
@@ -116,14 +134,19 @@ class Call:
                 names.PURPOSE: label(ask.purpose),
             },
         )
+        if policy_age_s is not None:
+            self._span.set_attribute(names.POLICY_AGE_S, policy_age_s)
+
+    def traceparent(self) -> str:
+        """The leg's own trace context (W3C)."""
+        context = self._span.get_span_context()
+        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
     def headers(self) -> CIMultiDict[str]:
         """The headers for the upstream: the application's, and the leg's own trace context."""
         headers = self._ask.headers.copy()
         context = self._span.get_span_context()
-        headers["traceparent"] = (
-            f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-        )
+        headers["traceparent"] = self.traceparent()
         if context.trace_state:
             headers["tracestate"] = context.trace_state.to_header()
         headers["Content-Type"] = "application/json"
@@ -228,6 +251,8 @@ class Call:
             ),
             ask.key,
         )
+        if self.follower is not None:
+            self.follower.finished(self, outcome)
 
     def decided(self) -> Decided:
         """What the application is told."""
@@ -240,4 +265,5 @@ class Call:
             upstream=self.route.upstream.name,
             model=self.model,
             policy_version=self._policy_version,
+            policy_age_s=self._policy_age_s,
         )

@@ -49,6 +49,12 @@ class Router(Section):
     """HOST:PORT of the classifier."""
     ledger: str = "127.0.0.1:8084"
     """HOST:PORT of the ledger."""
+    shadow: str = "127.0.0.1:8083"
+    """HOST:PORT of shadow."""
+    samples_in_memory: int = Field(default=1000, ge=1)
+    """Samples that may wait for shadow in each process. More are lost to the comparison, and counted."""
+    sample_bytes: int = Field(default=256 * 1024, ge=1024)
+    """Largest sample, question and answer together; larger requests are not compared."""
     state_dir: Path = Path(".homeward/router")
     """Folder for the queue of legs and the last policy."""
     processes: int = Field(default=1, ge=1, le=64)
@@ -216,8 +222,9 @@ class KeySettings(Section):
     must be named. Unnamed requests of a key that names such a workload run only where its class allows."""
     default_workload: str = ""
     """The workload of requests that declare none."""
-    scopes: list[Literal["experiments"]] = []
-    """`experiments`: may ask for legs with a purpose other than PRODUCTION."""
+    scopes: list[Literal["approvals", "experiments"]] = []
+    """`experiments`: may ask for legs with a purpose other than PRODUCTION. `approvals`: may move workloads
+    from one stage to the next, and back."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """Left out: no limit."""
     tokens_per_minute: float | None = Field(default=None, gt=0)

@@ -6,80 +6,52 @@ spans, token limits) happens in `Call.finish`, once for each leg, whatever becam
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from multidict import CIMultiDictProxy
 from opentelemetry import trace
 
 from services.common.budgets import Rule
 from services.common.errors import DomainError, Reason
 from services.common.ids import uuid7
 from services.common.telemetry import attributes as names
-from services.common.words import Outcome, Target, label
+from services.common.words import Outcome, Purpose, Target, label
 from services.router.adapters.budgets import BudgetAdapter, Wanted
 from services.router.adapters.leg_queue import LegQueue
 from services.router.adapters.policy import PolicyAdapter
-from services.router.adapters.upstreams import Exchange, Upstreams
-from services.router.call import Ask, Call, Decided
-from services.router.core import catalog, wire
+from services.router.adapters.upstreams import Upstreams
+from services.router.attempt import OUTCOMES, Opened, attempt
+from services.router.call import Ask, Call
+from services.router.core import catalog
 from services.router.core.bounds import bounds
 from services.router.core.budgets import Verdict
 from services.router.core.data_classes import bound
-from services.router.core.failures import broken
 from services.router.core.keys import Key
 from services.router.core.leg import Leg
 from services.router.core.limits import Limiter
-from services.router.core.messages import MessagesCodec
 from services.router.core.naming import Name
+from services.router.core.policy import WorkloadPolicy
 from services.router.core.retry import RETRIED_STATUSES
-from services.router.core.same import SameCodec
-from services.router.core.sse import Splitter
-from services.router.core.usage import Usage
 from services.router.namer import Namer
 from services.router.routing import only_home, routes_of
-
-log = logging.getLogger(__name__)
+from services.router.sampler import Sampler
 
 _FALL_BACK_STATUSES = RETRIED_STATUSES | {403}
 """Statuses that say something about the upstream rather than the request: another may serve it."""
 
-_OUTCOMES = {
-    Reason.BREAKER_OPEN: Outcome.UNREACHABLE,
-    Reason.UPSTREAM_UNREACHABLE: Outcome.UNREACHABLE,
-    Reason.UPSTREAM_TIMEOUT: Outcome.TIMEOUT,
-    Reason.UPSTREAM_BROKEN: Outcome.BROKEN,
-    Reason.UPSTREAM_REJECTED: Outcome.REJECTED,
-    Reason.REPLICAS_BUSY: Outcome.UNREACHABLE,
-    Reason.ANSWER_INVALID: Outcome.BROKEN,
-    # A sovereign server is not OpenAI's: what it refuses may be right elsewhere.
-    Reason.INVALID_REQUEST: Outcome.REJECTED,
-    Reason.FEATURE_NOT_SUPPORTED: Outcome.REJECTED,
-    Reason.CONTEXT_LENGTH_EXCEEDED: Outcome.REJECTED,
-}
-"""How a leg ended that failed for a reason; after these, another route may serve the request."""
-
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """An answer, whole or about to be streamed."""
+class _Asking:
+    """A request with all that is decided about it before a route is tried."""
 
-    status: int
-    headers: CIMultiDictProxy[str]
-    """The upstream's."""
-    decided: Decided
-    body: bytes | None
-    """The whole answer, or an error's body; None if it is streamed."""
-    usage: Usage
-    events: AsyncGenerator[bytes, None] | None
-    """A streamed answer. Must be run to its end or closed: that books the leg."""
-    call: Call
-    """The leg behind it."""
+    ask: Ask
+    name: Name
+    row: WorkloadPolicy
+    request_id: bytes
+    policy_version: int
+    policy_age_s: int | None
 
 
 class Dispatcher:
@@ -94,6 +66,7 @@ class Dispatcher:
         upstreams: Upstreams,
         legs: LegQueue,
         budgets: BudgetAdapter,
+        sampler: Sampler,
     ) -> None:
         self.models = models
         self._limiter = limiter
@@ -102,6 +75,7 @@ class Dispatcher:
         self._upstreams = upstreams
         self._legs = legs
         self._budgets = budgets
+        self._sampler = sampler
         self._tracer = trace.get_tracer("homeward.router")
 
     async def open(self, ask: Ask) -> Opened:
@@ -126,8 +100,48 @@ class Dispatcher:
                 names.POLICY_VERSION: policy.version,
             }
         )
-        row = bound(policy.row(name.workload), named.classes, name.workload)
-        waiting = deque(routes_of(self.models, ask, named, row))
+        policy_age_s = self._policy.age_s
+        if policy_age_s is not None:
+            ask.span.set_attribute(names.POLICY_AGE_S, policy_age_s)
+        policy_row = policy.row(name.workload)
+        row = bound(policy_row, named.classes, name.workload)
+        asking = _Asking(ask, name, row, request_id, policy.version, policy_age_s)
+        routes = routes_of(self.models, ask, named, row)
+        follow = None
+        if row.sampling is not None and ask.purpose is Purpose.PRODUCTION:
+            served = self.models.routes(ask.request.model)
+            follow = self._sampler.follow(ask, named, policy_row, row, served, request_id)
+        if follow is None:
+            return await self._answered(asking, routes)
+        try:
+            opened = await self._answered(asking, routes)
+        except BaseException:
+            follow.failed()
+            raise
+        if opened.body is None:
+            # The end of its stream says what has become of it.
+            opened.call.follower = follow
+        elif opened.status < 400:
+            follow.feed(opened.body)
+            follow.finished(opened.call, Outcome.OK)
+        else:
+            follow.failed()
+        return opened
+
+    @property
+    def policy_version(self) -> int:
+        """The version of the policy in force."""
+        return self._policy.policy.version
+
+    @property
+    def policy_age_s(self) -> int | None:
+        """How old it is, as `PolicyAdapter.age_s` says."""
+        return self._policy.age_s
+
+    async def _answered(self, asking: _Asking, routes: Sequence[catalog.Route]) -> Opened:
+        """The answer of the first route that gives one."""
+        ask, name = asking.ask, asking.name
+        waiting = deque(routes)
         rules = self._budgets.rules.covering(name.workload, ask.key.name, ask.purpose)
         failure: DomainError | None = None
         answer: Opened | None = None
@@ -142,17 +156,28 @@ class Dispatcher:
                     if at_home:
                         # Home was asked first: what it said stands.
                         break
-                    waiting = deque(only_home(self.models, ask, row, name.workload, verdict.home_only))
+                    waiting = deque(only_home(self.models, ask, asking.row, name.workload, verdict.home_only))
                     continue
-            call = Call(self._book, self._tracer, ask, name, route, request_id, policy.version, leg_id)
+            call = Call(
+                self._book,
+                self._tracer,
+                ask,
+                name,
+                route,
+                asking.request_id,
+                asking.policy_version,
+                leg_id,
+                asking.policy_age_s,
+            )
+            call.stepped_in = at_home and route.upstream.target is Target.CLOUD
             at_home = route.upstream.target is Target.SOVEREIGN
             try:
-                answer = await self._try(ask, call)
+                answer = await attempt(self._upstreams, ask, call)
             except DomainError as error:
                 failure, answer = error, None
                 too_long = error.reason is Reason.CONTEXT_LENGTH_EXCEEDED
                 stays = too_long and not route.upstream.too_long_moves
-                if stays or error.reason not in _OUTCOMES:
+                if stays or error.reason not in OUTCOMES:
                     raise
                 continue
             if answer.status not in _FALL_BACK_STATUSES:
@@ -182,151 +207,10 @@ class Dispatcher:
             ask.span.add_event("over budget", {"budgets": verdict.over})
         return verdict
 
-    async def _try(self, ask: Ask, call: Call) -> Opened:
-        request = ask.request
-        codec = codec_for(request, call.route, ask.answer_as)
-        adapter = self._upstreams.of(call.route)
-        try:
-            exchange = await adapter.call(
-                call.route,
-                codec.path,
-                codec.request(call.route),
-                call.headers(),
-                streamed=request.streamed,
-                on_retry=call.retried,
-            )
-            call.attempts = exchange.attempts
-            call.http_status = exchange.status
-            streamed = request.streamed and exchange.status < 400
-            if streamed:
-                events = self._events(call, exchange, codec.stream())
-                # Into its `try`: from here on, closing it books the leg, even before a byte was taken.
-                await anext(events)
-                return _opened(call, exchange, None, events)
-            call.first_byte()
-            try:
-                body = await exchange.read()
-            except BaseException as error:
-                exchange.close(whole=False)
-                if isinstance(error, DomainError):
-                    call.usage = exchange.usage()
-                    adapter.failed_late(call.route)
-                raise
-            exchange.close(whole=True)
-            if exchange.status == 401:
-                # The credentials are Homeward's own; the answer may quote a part of them.
-                raise DomainError(
-                    Reason.UPSTREAM_REJECTED,
-                    f"upstream {call.route.upstream.name!r} refused Homeward's own key;"
-                    f" an operator must mend [upstreams.{call.route.upstream.name}]",
-                    upstream=call.route.upstream.name,
-                    status=401,
-                )
-            if exchange.status >= 400:
-                call.error_reason = Reason.UPSTREAM_REJECTED
-                call.finish(Outcome.REJECTED)
-                return _opened(call, exchange, codec.error(exchange.status, body), None)
-            try:
-                answer = codec.answer(body)
-            except DomainError:
-                adapter.failed_late(call.route)
-                raise
-            adapter.succeeded(call.route)
-            call.usage = answer.usage
-            call.served_by(answer.model)
-            call.finish(Outcome.OK)
-            return _opened(call, exchange, answer.body, None)
-        except DomainError as error:
-            call.attempts = int(error.metadata.get("attempts", call.attempts))
-            call.error_reason = error.reason
-            call.finish(_OUTCOMES.get(error.reason, Outcome.BROKEN))
-            raise
-        except asyncio.CancelledError:
-            call.cancelled()
-            raise
-        # Whatever it was, the call was made, so the leg is booked.
-        except Exception:
-            call.error_reason = Reason.INTERNAL
-            call.finish(Outcome.BROKEN)
-            raise
-
-    async def _events(
-        self, call: Call, exchange: Exchange, stream: wire.StreamCodec
-    ) -> AsyncGenerator[bytes, None]:
-        """The events for the application, those of one chunk joined; books the leg at the end.
-
-        The first piece is empty, and there only to have something to wait for.
-        """
-        splitter = Splitter()
-        whole = False
-        try:
-            call.first_byte()
-            yield b""
-            async with aclosing(exchange.chunks()) as chunks:
-                async for chunk in chunks:
-                    out = b"".join([stream.feed(event) for event in splitter.feed(chunk)])
-                    if out:
-                        yield out
-                    if stream.error:
-                        raise broken(call.route, f"the upstream said: {stream.error}")
-                    if stream.finished:
-                        # The connection's own end may never come, and nobody needs it.
-                        break
-            if not stream.finished:
-                raise broken(call.route, "the connection ended before the answer did")
-            whole = True
-            self._upstreams.of(call.route).succeeded(call.route)
-            call.read(stream)
-            call.finish(Outcome.OK)
-        except DomainError as error:
-            self._upstreams.of(call.route).failed_late(call.route)
-            call.read(stream)
-            call.error_reason = error.reason
-            call.estimate(exchange.usage(), stream.output_chars)
-            call.finish(_OUTCOMES.get(error.reason, Outcome.BROKEN))
-            # An error event of the upstream has gone through already.
-            if not stream.error:
-                yield stream.broken(error)
-        except (asyncio.CancelledError, GeneratorExit, ConnectionError):
-            call.read(stream)
-            call.estimate(exchange.usage(), stream.output_chars)
-            call.cancelled()
-            raise
-        except Exception:
-            log.exception("a defect", extra={"trace_id": call.decided().trace_id})
-            call.read(stream)
-            call.error_reason = Reason.INTERNAL
-            call.estimate(exchange.usage(), stream.output_chars)
-            call.finish(Outcome.BROKEN)
-            yield stream.broken(DomainError(Reason.INTERNAL, "an internal error", trace_id=""))
-        finally:
-            exchange.close(whole=whole)
-
     def _book(self, leg: Leg, key: Key) -> None:
         """Hands a finished leg to the book and to the key's token limit."""
         self._legs.add(leg)
         self._limiter.spend(key, leg.usage.total_tokens, time.monotonic())
-
-
-def codec_for(request: wire.Request, route: catalog.Route, answer_as: str | None) -> wire.Codec:
-    """The codec between the door of a request and the upstream of a route."""
-    if request.api == catalog.MESSAGES and route.upstream.protocol != catalog.ANTHROPIC:
-        return MessagesCodec(request, answer_as)
-    return SameCodec(request, answer_as)
-
-
-def _opened(
-    call: Call,
-    exchange: Exchange,
-    body: bytes | None,
-    events: AsyncGenerator[bytes, None] | None,
-) -> Opened:
-    return Opened(
-        status=exchange.status,
-        headers=exchange.headers,
-        decided=call.decided(),
-        body=body,
-        usage=call.usage,
-        events=events,
-        call=call,
-    )
+        compared = self._policy.policy.row(leg.workload).sampling is not None
+        if compared and leg.purpose is Purpose.PRODUCTION:
+            self._sampler.leg(leg)

@@ -37,7 +37,12 @@ class Named:
     conversation: bytes
     """The same for all requests of its conversation."""
     classes: list[DataClass]
-    """The data classes that bind it."""
+    """The data classes that bind it, its workload's first."""
+
+    @property
+    def own_classes(self) -> list[DataClass]:
+        """Those that bind a request which declares the same workload, whoever sends it."""
+        return self.classes[:1] if self.name.workload else []
 
 
 class Namer:

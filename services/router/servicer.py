@@ -16,12 +16,13 @@ from opentelemetry import trace
 from services.common.errors import DomainError, Reason, invalid_request
 from services.common.words import Purpose, Target
 from services.router.adapters.leg_queue import usage_to_proto
+from services.router.attempt import Opened
 from services.router.call import Ask, Decided
 from services.router.chat_proto import to_choices, to_deltas, to_request
 from services.router.core import sse
 from services.router.core.keys import EXPERIMENTS, Key, KeyRing
 from services.router.core.limits import Gate, Limiter
-from services.router.dispatch import Dispatcher, Opened
+from services.router.dispatch import Dispatcher
 
 SAMPLE_ID_BYTES = 16
 
@@ -44,6 +45,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         key = self._authenticate(context)
         with self._gate:
             opened = await self._open(request.chat, request.routing, key, streamed=False)
+        _tell_age(opened, context)
         assert opened.body is not None
         return router_pb2.CompleteResponse(
             choices=to_choices(orjson.loads(opened.body)),
@@ -58,6 +60,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         key = self._authenticate(context)
         with self._gate:
             opened = await self._open(request.chat, request.routing, key, streamed=True)
+            _tell_age(opened, context)
             async with aclosing(_stream(opened)) as responses:
                 async for response in responses:
                     yield response
@@ -124,6 +127,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         header = str(metadata.get("authorization", ""))
         scheme, _, secret = header.partition(" ")
         return self._keys.authenticate(secret.strip() if scheme.lower() == "bearer" else "")
+
+
+def _tell_age(opened: Opened, context: Context) -> None:
+    if opened.decided.policy_age_s is not None:
+        context.set_trailing_metadata((("x-homeward-policy-age-s", str(opened.decided.policy_age_s)),))
 
 
 async def _stream(opened: Opened) -> AsyncGenerator[router_pb2.CompleteStreamResponse, None]:

@@ -15,17 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 from homeward.common.v1 import leg_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 from services.common.budgets import Rule
 from services.common.errors import DomainError, Reason
-from services.common.interceptors import STATUS_DETAILS_KEY, UnaryClientInterceptor, untraced
+from services.common.interceptors import UnaryClientInterceptor, untraced
 from services.common.server import channel
 from services.common.words import Purpose
+from services.router.adapters.refusal import refusal
 from services.router.core.bounds import Bounds
 from services.router.core.budgets import GO, Allowance, Rules, Verdict, home_only
 
@@ -95,7 +94,7 @@ class BudgetAdapter:
         try:
             answer = await self._ask(leg)
         except aio.AioRpcError as error:
-            refused = _domain_error(error)
+            refused = refusal(error)
             if refused is not None and refused.reason is Reason.BUDGET_EXHAUSTED:
                 self._heard()
                 raise refused from None
@@ -244,17 +243,3 @@ def _request(leg: Wanted) -> ledger_pb2.ReserveRequest:
         input_tokens=leg.bounds.input_tokens,
         output_tokens=leg.bounds.output_tokens,
     )
-
-
-def _domain_error(error: aio.AioRpcError) -> DomainError | None:
-    """What the service itself says; None if the error is not of Homeward."""
-    for key, value in error.trailing_metadata() or ():
-        if key == STATUS_DETAILS_KEY:
-            try:
-                status = status_pb2.Status.FromString(value)
-                info = error_details_pb2.ErrorInfo()
-                if status.details and status.details[0].Unpack(info):
-                    return DomainError(Reason(info.reason), status.message, **info.metadata)
-            except (DecodeError, ValueError):
-                return None
-    return None

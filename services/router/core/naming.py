@@ -68,7 +68,7 @@ class Rules:
         return key.may_use(workload) and (key.lists(workload) or not self._closed(workload))
 
     def binding(self, key: Key, name: Name) -> list[DataClass]:
-        """The data classes that bind a request.
+        """The data classes that bind a request, its workload's first.
 
         A name that a text could have changed opens nothing that the key's restricted workloads close.
         """

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.common.errors import DomainError, Reason
+from services.common.sampling import Sampling
 from services.common.words import Stage, Target
 
 PPM = 1_000_000
@@ -23,6 +24,8 @@ class WorkloadPolicy:
     allowed_regions: frozenset[str] = frozenset()
     """Empty means any."""
     fallback_allowed: bool = True
+    sampling: Sampling | None = None
+    """How its requests are sampled for comparison; None if they are not."""
 
 
 UNNAMED = WorkloadPolicy()

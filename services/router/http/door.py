@@ -20,12 +20,13 @@ from services.common.errors import DomainError, Reason
 from services.common.ids import uuid_text
 from services.common.telemetry import attributes as names
 from services.common.words import label
+from services.router.attempt import Opened
 from services.router.call import Ask, Decided
 from services.router.config import Limits
 from services.router.core import catalog, dialects, wire
 from services.router.core.keys import Key, KeyRing
 from services.router.core.limits import Gate, Limiter
-from services.router.dispatch import Dispatcher, Opened
+from services.router.dispatch import Dispatcher
 
 log = logging.getLogger(__name__)
 
@@ -230,9 +231,19 @@ class Door:
             secret = request.headers.get("x-api-key", "")
         return self._keys.authenticate(secret.strip())
 
+    def _health(self) -> dict[str, Any]:
+        version, age_s = self._dispatcher.policy_version, self._dispatcher.policy_age_s
+        return {
+            "status": "ok",
+            "service": "homeward-router",
+            "policy_version": version,
+            # 0 while it is known to be the last; nobody knows the age of none.
+            "policy_age_s": age_s or (0 if version else None),
+        }
+
     async def _other(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         if request.method == "GET" and path in ("/healthz", "/"):
-            return web.json_response({"status": "ok", "service": "homeward-router"})
+            return web.json_response(self._health())
         api = catalog.MESSAGES if "anthropic-version" in request.headers else catalog.CHAT
         try:
             self._authenticate(request)
@@ -280,7 +291,8 @@ def _headers(opened: Opened, default_type: str) -> CIMultiDict[str]:
 
 def route_headers(decided: Decided) -> dict[str, str]:
     """The headers that tell an application what became of its request."""
-    return {
+    age = {} if decided.policy_age_s is None else {"x-homeward-policy-age-s": str(decided.policy_age_s)}
+    return age | {
         "x-homeward-workload": decided.name.workload,
         "x-homeward-evidence": label(decided.name.evidence),
         "x-homeward-target": label(decided.target),

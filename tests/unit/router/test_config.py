@@ -170,7 +170,7 @@ def test_a_model_with_a_server_in_the_cloud_is_not_at_home_only(file: Path) -> N
         (MINIMAL + "[keys.crm]", "keys.crm.sha256: missing"),
         (
             MINIMAL + f"[keys.crm]\nsha256 = '{DIGEST}'\nscopes = ['all']",
-            "keys.crm.scopes.0: input should be 'experiments', got 'all'",
+            "keys.crm.scopes.0: input should be 'approvals' or 'experiments', got 'all'",
         ),
         (
             MINIMAL + f"[keys.crm]\nsha256 = '{DIGEST}'\nrequests_per_minute = 0",
@@ -253,7 +253,7 @@ def test_an_upstreams_key_is_in_the_file_or_in_the_environment(
         ("workloads = ['triage']", {"workloads": frozenset({"triage"}), "named": frozenset({"triage"})}),
         ("workloads = []", {"workloads": frozenset()}),
         ("default_workload = 'triage'", {"default_workload": "triage", "named": frozenset({"triage"})}),
-        ("scopes = ['experiments']", {"scopes": frozenset({"experiments"})}),
+        ("scopes = ['experiments', 'approvals']", {"scopes": frozenset({"experiments", "approvals"})}),
         (
             "requests_per_minute = 60\ntokens_per_minute = 1e5",
             {"requests_per_minute": 60, "tokens_per_minute": 100_000},

@@ -1,0 +1,154 @@
+"""A router keeps its last policy, and says how old it is while it can't know whether it is the last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from homeward.common.v1 import policy_pb2
+from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+
+from deploy.local.ports import free_ports
+from services.common.policy_rows import sampling_to_proto
+from services.common.sampling import Sampling
+from services.common.server import Server
+from services.router.adapters import policy as adapter
+from services.router.adapters.policy import PolicyAdapter, from_proto
+from tests.support.stack import until
+
+SAMPLING = Sampling(b"e" * 16, 2, 10_000, b"s" * 16, reversed=True)
+ROW = policy_pb2.WorkloadPolicy(
+    workload="triage",
+    stage=policy_pb2.STAGE_SHADOWED,
+    allowed_targets=[1, 2],
+    sampling=sampling_to_proto(SAMPLING),
+)
+
+
+class Ledger(ledger_pb2_grpc.LedgerServiceServicer):
+    """Sends one policy and then nothing."""
+
+    def __init__(self) -> None:
+        self.address = f"127.0.0.1:{free_ports(1)[0]}"
+        self.policy = policy_pb2.Policy(version=7, workloads=[ROW])
+        self.watchers = 0
+        self._server: Server | None = None
+
+    async def start(self) -> None:
+        self._server = Server("homeward.ledger.v1.LedgerService")
+        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(self, self._server.grpc)
+        await self._server.start(self.address)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.grpc.stop(0)
+            self._server = None
+
+    async def WatchPolicy(self, request: Any, context: Any) -> AsyncIterator[ledger_pb2.WatchPolicyResponse]:
+        self.watchers += 1
+        yield ledger_pb2.WatchPolicyResponse(policy=self.policy)
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def ledger(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ledger]:
+    for name in ("RECONNECT_S", "PROBE_S"):
+        monkeypatch.setattr(adapter, name, 0.02)
+    made = Ledger()
+    yield made
+    await made.stop()
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record for record in caplog.records if record.name == adapter.__name__]
+    return [record.getMessage() for record in found if record.levelno >= logging.WARNING]
+
+
+async def aged(policy: PolicyAdapter, aged: bool = True) -> None:
+    async def right() -> bool:
+        return (policy.age_s is not None) is aged
+
+    await until(right, "old" if aged else "known to be the last")
+
+
+async def test_the_age_is_told_while_the_ledger_is_away_and_only_then(
+    ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ledger.start()
+    policy = PolicyAdapter(ledger.address, tmp_path / "policy.binpb")
+    await policy.has_policy.wait()
+    assert (policy.policy.version, policy.age_s) == (7, None)
+    assert told(caplog) == []
+    await ledger.stop()
+    await aged(policy)
+    age = policy.age_s
+    assert age is not None
+    assert age >= 1
+    assert policy.policy.version == 7
+    ledger.policy.version = 8
+    await ledger.start()
+    await aged(policy, False)
+    assert policy.policy.version == 8
+    first, last = told(caplog)
+    assert "policy 7 stays in force" in first
+    assert "policy 8 is its last" in last
+    await policy.close()
+
+
+async def test_a_ledger_that_hangs_is_noticed_though_its_stream_stays_open(
+    ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.start()
+    policy = PolicyAdapter(ledger.address, tmp_path / "policy.binpb")
+    await policy.has_policy.wait()
+    # The service's health is asked for, which a deadline of nothing never hears.
+    monkeypatch.setattr(adapter, "PROBE_TIMEOUT_S", 0.0)
+    await aged(policy)
+    monkeypatch.setattr(adapter, "PROBE_TIMEOUT_S", 5.0)
+    await aged(policy, False)
+    assert ledger.watchers == 1
+    assert len(told(caplog)) == 2
+    await policy.close()
+
+
+async def test_a_router_that_starts_without_a_ledger_has_the_policy_and_its_age_from_disk(
+    ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "policy.binpb"
+    file.write_bytes(ledger.policy.SerializeToString())
+    os.utime(file, (0, time.time() - 1000))
+    policy = PolicyAdapter(ledger.address, file)
+    assert policy.age_s is not None
+    assert policy.age_s >= 1000
+    assert policy.policy.row("triage").sampling == SAMPLING
+
+    async def warned() -> bool:
+        return bool(told(caplog))
+
+    await until(warned, "a warning")
+    assert policy.age_s >= 1000
+    await ledger.start()
+    await aged(policy, False)
+    assert time.time() - file.stat().st_mtime < 1000
+    await policy.close()
+
+
+async def test_the_age_of_no_policy_is_unknown(ledger: Ledger, tmp_path: Path) -> None:
+    policy = PolicyAdapter(ledger.address, tmp_path / "policy.binpb")
+    assert (policy.policy.version, policy.age_s) == (0, None)
+    await policy.close()
+
+
+def test_a_sampling_that_breaks_its_contract_costs_the_comparison_and_not_the_policy() -> None:
+    row = policy_pb2.WorkloadPolicy()
+    row.CopyFrom(ROW)
+    row.sampling.salt = b"short"
+    policy = from_proto(policy_pb2.Policy(version=1, workloads=[row]))
+    assert policy.row("triage").sampling is None
+    assert len(policy.row("triage").allowed_targets) == 2
