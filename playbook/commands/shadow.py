@@ -15,19 +15,26 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from playbook.classifier_client import stopped
+from playbook.commands.shadow_export import export
+from playbook.commands.shadow_funnel import funnel
+from playbook.commands.shadow_show import list_migrations, show
+from playbook.commands.shadow_start import start
+from playbook.forecast import forecast as draw_forecast
 from playbook.replay import TripletError, duration_us, read_triplets
 from services.shadow.core.exact_interval import clopper_pearson
-from services.shadow.core.simulate import SCENARIOS, Plan, days_to_ready, simulate
+from services.shadow.core.simulate import SCENARIOS, Plan, simulate
 from services.shadow.core.verdict import Rules, Verdict, Window, windows
 
 app = typer.Typer(no_args_is_help=True, help="Compare targets on the same requests, and check the verdict.")
+app.command("start")(start)
+app.command("list")(list_migrations)
+app.command("show")(show)
+app.command("funnel")(funnel)
+app.command("export")(export)
 
 SHOWN_WINDOWS = 40
 """Windows of the table at most, the last ones; --json has all."""
 SEED = 1
-FORECAST_DAYS = 365
-FORECAST_RUNS = 2_000
-"""So many that a median day is off by less than a day in most plans."""
 CONFIDENCE = 0.999
 
 
@@ -46,6 +53,10 @@ def replay(
     window: Annotated[str, typer.Option(help="Length of a window: 30s, 15m, 1h, 1d.")] = "1d",
     watermark: Annotated[str, typer.Option(help="How long late answers are waited for.")] = "1h",
     min_windows: Annotated[int, typer.Option(help="Closed windows that a verdict needs.")] = 14,
+    strata: Annotated[
+        str,
+        typer.Option(metavar="A,B", help="Strata that must each pass even if no request has them."),
+    ] = "",
     scenario: Annotated[
         str | None,
         typer.Option("--simulate", metavar="SCENARIO", help="Draw experiments instead of reading triplets."),
@@ -57,6 +68,7 @@ def replay(
 
     Nothing else is read: not the book, not the services. `n` counts the votes so far in the epoch, `log_k` is
     the natural logarithm of the evidence against "worse than the margin", and the bounds are those of E[D].
+    `homeward shadow export` writes such a file, and the options that its experiment had.
 
     --json has: verdict; windows (epoch, start, n, log_k, lower_bound, upper_bound, histogram_sha256,
     verdict).
@@ -64,7 +76,8 @@ def replay(
     pass): ready, rejected (rate, low, high: Clopper and Pearson at 99.9 %).
     """
     try:
-        rules = Rules(margin, alpha, duration_us(window), duration_us(watermark), min_windows)
+        named = tuple(item.strip() for item in strata.split(",") if item.strip())
+        rules = Rules(margin, alpha, duration_us(window), duration_us(watermark), min_windows, named)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if scenario is not None:
@@ -180,15 +193,10 @@ def forecast(
         Rules(margin, alpha, duration_us("1d"), 0, min_windows)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    plan = Plan(margin, alpha, FORECAST_DAYS, samples, min_windows)
-    days = days_to_ready(discordance, plan, FORECAST_RUNS, np.random.default_rng(SEED))
-    told = {}
-    for name, share in (("median", 0.5), ("p80", 0.8), ("p95", 0.95)):
-        day = int(days[int(share * len(days))])
-        told[name] = day if day <= FORECAST_DAYS else None
-    within = float((days <= 60).mean())
+    found = draw_forecast(samples, discordance, margin=margin, alpha=alpha, epoch=1, min_windows=min_windows)
+    told, within = found.windows, found.share_within(60)
     if as_json:
-        typer.echo(json.dumps({"samples_per_day": samples, "days": told, "within_60_days": within}))
+        typer.echo(json.dumps({"samples_per_day": samples, "days": dict(told), "within_60_days": within}))
         return
     words = {name: "more than a year" if day is None else f"{day} days" for name, day in told.items()}
     console = Console(highlight=False)

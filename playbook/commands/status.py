@@ -1,4 +1,4 @@
-"""`homeward status`: what runs, what named the traffic, and what looks wrong."""
+"""`homeward status`: what runs, what named the traffic, where workloads stand, and what looks wrong."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import grpc
 import typer
+from clickhouse_connect.driver.client import Client
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from rich.console import Console
@@ -22,6 +23,10 @@ from rich.table import Table
 from deploy.local.config import LocalConfig
 from playbook.classifier_client import stopped
 from playbook.clickhouse_client import UNREACHABLE, connect, first_line, read_store
+from playbook.commands.shadow_show import next_step
+from playbook.commands.status_migrations import Migrations, documents, read_migrations, section
+from playbook.savings import Saved, read_saved
+from playbook.standing import waits_for_approval
 from playbook.warnings import Traffic, Warning, warnings
 from services.common.settings import DEFAULT_FILE, ClickHouse, Name, SettingsError, Workload, load
 from services.common.words import Evidence, label
@@ -80,6 +85,22 @@ class Row:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that is shown."""
+
+    services: Sequence[Service]
+    rows: Sequence[Row] | None
+    """None if ClickHouse does not answer."""
+    problem: str | None
+    """What is wrong with ClickHouse."""
+    migrations: Migrations
+    saved: Mapping[str, Saved] | None
+    """By workload; None if ClickHouse does not tell."""
+    warnings: Sequence[Warning]
+    days: int
+
+
 def status(
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to look back, today (UTC) included.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -87,14 +108,21 @@ def status(
         Path, typer.Option(metavar="FILE", help="The settings, which say where everything is.")
     ] = DEFAULT_FILE,
 ) -> None:
-    """Show what runs, what named the traffic of the last days, and what looks wrong.
+    """Show what runs, what named the last days' traffic, where each workload stands, and what looks wrong.
 
     Likeness is the median share of a workload's examples that its requests fit better than; PSI is how far
     its latest full day is from its first ones. Ends with code 1 if a service is down.
 
+    Of a workload on its way home: the verdict, with ln K by window as blocks, of which a full one is what
+    READY needs; today's samples (UTC); when READY is due at the present pace; and what was saved so far: what
+    the requests that were answered at home would have cost in the cloud, at the mean of the same workload's
+    requests there, less what they cost, without the pools' idle hours.
+
     --json has: days; services (name, address, up); workloads (of each the figures; null is unknown; the
-    workload "" is what was not named), null if ClickHouse does not answer; warnings (kind, level, workload,
-    message, next_step).
+    workload "" is what was not named), null if ClickHouse does not answer; migrations (of each what `homeward
+    shadow show --json` has, days_left, and saved: nanos, why it is unknown or not all, home_requests,
+    home_nanos, cloud_nanos_per_request, experiment_nanos), null if nobody tells; warnings (kind, level,
+    workload, message, next_step).
     """
     try:
         config = load(_Config, *_Config.model_fields, path=settings, environment=os.environ)
@@ -102,13 +130,14 @@ def status(
     except SettingsError as error:
         raise stopped(str(error)) from None
     addresses = {name: getattr(config, name).grpc for name in ("router", "classifier", "ledger", "shadow")}
-    with ThreadPoolExecutor(len(addresses) + 1) as pool:
+    with ThreadPoolExecutor(len(addresses) + 2) as pool:
         figures = pool.submit(_figures, store, days)
+        standing = pool.submit(read_migrations, config.shadow.grpc, config.ledger.grpc)
         up = pool.map(_is_well, addresses.values())
         services = [Service(*item, well) for item, well in zip(addresses.items(), up, strict=True)]
-        rows = figures.result()
-    problem = rows if isinstance(rows, str) else None
-    known = None if isinstance(rows, str) else rows
+        told, migrations = figures.result(), standing.result()
+    problem = told if isinstance(told, str) else None
+    known, saved = (None, None) if isinstance(told, str) else told
     services.append(Service("clickhouse", store.url, problem is None))
     registered = _registered(config.classifier.grpc) or set(config.workloads)
     found = warnings([row.traffic() for row in known], registered) if known is not None else []
@@ -117,13 +146,14 @@ def status(
             "days": days,
             "services": [asdict(item) for item in services],
             "workloads": None if known is None else [asdict(row) for row in known],
+            "migrations": documents(migrations, saved),
             "warnings": [asdict(item) for item in found],
         }
         typer.echo(json.dumps(document, default=str))
         if problem:
             typer.echo(problem, err=True)
     else:
-        _print(services, known, problem, found, days)
+        _print(Page(services, known, problem, migrations, saved, found, days))
     if not all(item.up for item in services):
         raise typer.Exit(1)
 
@@ -151,8 +181,8 @@ def _registered(address: str) -> set[str]:
     return {item.name for item in found.workloads}
 
 
-def _figures(store: ClickHouse, days: int) -> list[Row] | str:
-    """The rows of the window, or what is wrong with ClickHouse."""
+def _figures(store: ClickHouse, days: int) -> tuple[list[Row], dict[str, Saved] | None] | str:
+    """The rows of the window and what was saved so far, or what is wrong with ClickHouse."""
     try:
         client = connect(store)
     except UNREACHABLE as error:
@@ -167,13 +197,22 @@ def _figures(store: ClickHouse, days: int) -> list[Row] | str:
             }
             for name in ("traffic", "likeness", "shift")
         )
+        saved = _savings(client)
     except UNREACHABLE as error:
         return f"ClickHouse at {store.url} does not tell the figures: {first_line(error)}"
     finally:
         client.close()
     names = [*traffic, *sorted(set(likeness) - set(traffic))]
     rows = [_row(name, traffic.get(name), likeness.get(name), shift.get(name)) for name in names]
-    return sorted(rows, key=lambda row: not row.workload)
+    return sorted(rows, key=lambda row: not row.workload), saved
+
+
+def _savings(client: Client) -> dict[str, Saved] | None:
+    """What was saved, by workload; None if ClickHouse does not tell, as before its tables are there."""
+    try:
+        return read_saved(client)
+    except UNREACHABLE:
+        return None
 
 
 def _row(
@@ -198,29 +237,25 @@ def _row(
     )
 
 
-def _print(
-    services: Sequence[Service],
-    rows: Sequence[Row] | None,
-    problem: str | None,
-    found: Sequence[Warning],
-    days: int,
-) -> None:
-    console = Console()
-    for item in services:
+def _print(page: Page) -> None:
+    console = Console(highlight=False)
+    for item in page.services:
         console.print(
             f"{item.name:<11}{'up    ' if item.up else '[bold]down[/bold]  '}{escape(item.address)}"
         )
     console.print()
-    if problem:
-        console.print(escape(problem), soft_wrap=True)
-    elif rows:
-        console.print(_table(rows, days))
+    if page.problem:
+        console.print(escape(page.problem), soft_wrap=True)
+    elif page.rows:
+        console.print(_table(page.rows, page.days))
     else:
-        console.print(f"No requests in the last {days} days.")
-    for warning in found:
+        console.print(f"No requests in the last {page.days} days.")
+    console.print()
+    console.print(section(page.migrations, page.saved))
+    for warning in page.warnings:
         console.print(f"\n[bold]{warning.level}[/bold]: {escape(warning.message)}", soft_wrap=True)
         console.print(f"  {escape(warning.next_step)}", soft_wrap=True)
-    console.print(f"\nNext: {escape(_next(services, rows, found))}", soft_wrap=True)
+    console.print(f"\nNext: {escape(_next(page))}", soft_wrap=True)
 
 
 def _table(rows: Sequence[Row], days: int) -> Table:
@@ -251,12 +286,21 @@ def _table(rows: Sequence[Row], days: int) -> Table:
     return table
 
 
-def _next(services: Sequence[Service], rows: Sequence[Row] | None, found: Sequence[Warning]) -> str:
-    down = [item.name for item in services if not item.up]
+def _next(page: Page) -> str:
+    down = [item.name for item in page.services if not item.up]
     if down:
         return f"start what is down ({', '.join(down)}): `make run`, or see its log in .homeward/logs."
-    if not rows:
+    if not page.rows:
         return "send a request through the router; README.md shows how."
-    if any(item.level == "warning" for item in found):
+    standing = page.migrations.rows or ()
+    for item in standing:
+        if item.alerts:
+            return (
+                f"see to the alert of {item.policy.workload}: `homeward shadow show {item.policy.workload}`."
+            )
+    if any(item.level == "warning" for item in page.warnings):
         return "see to the warnings above, the first one first."
+    for item in standing:
+        if waits_for_approval(item):
+            return f"{item.policy.workload}: {next_step(item)}"
     return "all is as it was. `homeward workload list` shows what is registered."

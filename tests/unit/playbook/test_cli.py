@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
-from playbook.cli import app
+from playbook.cli import PAGES, app
 
 RUN = CliRunner()
 
@@ -42,3 +45,22 @@ def test_the_shipped_settings_are_right() -> None:
     done = RUN.invoke(app, ["settings", "check"])
     assert done.exit_code == 0, done.output
     assert "Next: `make run`" in done.output
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_is_there_and_has_help(name: str) -> None:
+    done = RUN.invoke(app, [name, "--help"])
+    assert done.exit_code == 0, done.output
+    assert name in RUN.invoke(app, ["--help"]).output
+
+
+def test_a_rollback_waits_for_no_page_but_its_own() -> None:
+    """In a process of its own, since imports stay."""
+    program = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom playbook.cli import app\n"
+        "assert CliRunner().invoke(app, ['rollback', '--help']).exit_code == 0\n"
+        "heavy = {'sqlalchemy', 'clickhouse_connect', 'pyarrow', 'matplotlib', 'onnxruntime'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
