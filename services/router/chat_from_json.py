@@ -42,7 +42,7 @@ _NUMBERS = {
 _OWN = frozenset({"model", "messages", "tools", "tool_choice", "response_format", "stop", *_NUMBERS})
 _DELIVERY = frozenset({"stream", "stream_options"})
 """Fields that say how the answer travels, not what it is."""
-_UNREAD = ("functions", "function_call", "audio")
+_UNREAD = ("functions", "function_call", "audio", "web_search_options")
 """Fields whose answers have parts that no Message has."""
 _ALWAYS_THERE = frozenset({"annotations", "tool_calls"})
 """Lists that OpenAI puts into answers even if they are empty; applications send them back."""

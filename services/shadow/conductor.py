@@ -393,7 +393,10 @@ class Conductor:
 
 
 def _blocked(workload: str, to: Place, blocks: Sequence[str]) -> DomainError:
-    told = "; ".join(blocks)
     return DomainError(
-        Reason.MOVE_BLOCKED, f"{workload!r} can't go to {to}: {told}", workload=workload, to=to, blocks=told
+        Reason.MOVE_BLOCKED,
+        f"{workload!r} can't go to {to}: {'; '.join(blocks)}",
+        workload=workload,
+        to=to,
+        blocks="\n".join(blocks),
     )

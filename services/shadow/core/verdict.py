@@ -9,8 +9,8 @@ with its share of α.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from services.shadow.core.eprocess import log_k_above, log_k_below, lower_bound, upper_bound
@@ -83,10 +83,95 @@ class Window:
     verdict: Verdict
 
 
+class Evidence:
+    """What the closed windows of an epoch have shown, one window after the other."""
+
+    def __init__(self, rules: Rules, epoch: int) -> None:
+        self.windows: list[Window] = []
+        """All that have closed since the first with a vote, oldest first; those without votes too."""
+        self.histogram = Histogram()
+        """The votes so far, of all strata."""
+        self._rules = rules
+        self._epoch = epoch
+        self._strata = {stratum: Histogram() for stratum in rules.strata}
+        self._worst = 0.0
+        """ln K against "no worse than the margin", of the stratum that is furthest from it."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """At the close of the last window."""
+        return self.windows[-1].verdict if self.windows else Verdict.COLLECTING
+
+    def close(self, start_unix_us: int, triplets: Iterable[Triplet]) -> None:
+        """Closes a window, and those without triplets between the last one and it.
+
+        Args:
+            start_unix_us: when it begins; after the last one.
+            triplets: all of the window, in any order.
+
+        Raises:
+            ValueError: the epoch has more than MAX_WINDOWS.
+        """
+        rules = self._rules
+        if self.windows:
+            first, last = self.windows[0].start_unix_us, self.windows[-1].start_unix_us
+            if start_unix_us <= last:
+                raise ValueError("a window that has closed does not change")
+            if (start_unix_us - first) // rules.window_us >= MAX_WINDOWS:
+                raise ValueError(
+                    f"epoch {self._epoch} lasts for more than {MAX_WINDOWS:,} windows of"
+                    f" {rules.window_us / 1e6:g} s; choose a longer window"
+                )
+            for start in range(last + rules.window_us, start_unix_us, rules.window_us):
+                # Time has passed, though nothing was learned.
+                self._add(replace(self.windows[-1], start_unix_us=start), self._worst)
+        strata: dict[str, list[Triplet]] = {}
+        for triplet in triplets:
+            strata.setdefault(triplet.stratum, []).append(triplet)
+        closes = start_unix_us + rules.window_us + rules.watermark_us
+        for stratum, items in strata.items():
+            found = histogram(votes(items, closes))
+            self._strata[stratum] = self._strata.get(stratum, Histogram()) + found
+            self.histogram += found
+        self._add(*self._looked_at(start_unix_us))
+
+    def _looked_at(self, start_unix_us: int) -> tuple[Window, float]:
+        rules, alpha = self._rules, self._rules.epoch_alpha(self._epoch)
+        parts = list(self._strata.values()) or [Histogram()]
+        window = Window(
+            epoch=self._epoch,
+            start_unix_us=start_unix_us,
+            n=self.histogram.votes,
+            log_k=min(log_k_above(part, -rules.margin) for part in parts),
+            lower_bound=min(lower_bound(part, alpha) for part in parts),
+            upper_bound=min(upper_bound(part, alpha / self._choices()) for part in parts),
+            histogram_sha256=self.histogram.sha256().hex(),
+            verdict=self.verdict,
+        )
+        return window, max(log_k_below(part, -rules.margin) for part in parts)
+
+    def _add(self, window: Window, worst: float) -> None:
+        self._worst = worst
+        alpha = self._rules.epoch_alpha(self._epoch)
+        # A verdict stands for its epoch: what moves it back is a decision, or a rollback, not more looking.
+        if window.verdict is Verdict.COLLECTING and len(self.windows) + 1 >= self._rules.min_windows:
+            if window.log_k >= math.log(1 / alpha):
+                window = replace(window, verdict=Verdict.READY)
+            elif worst >= math.log(self._choices() / alpha):
+                window = replace(window, verdict=Verdict.REJECTED)
+        self.windows.append(window)
+
+    def _choices(self) -> int:
+        """Strata of which one may say REJECTED: as many as were registered, and one for all others."""
+        registered = len(self._rules.strata)
+        return max(len(self._strata), registered + 1 if registered else 1)
+
+
 def windows(triplets: Iterable[Triplet], rules: Rules, closed_by_unix_us: int | None = None) -> list[Window]:
     """The windows in the order of epochs and time, each with the verdict at its close.
 
-    Windows without votes count as closed: time has passed, though nothing was learned.
+    They reach to the last window with a triplet. Those before it without votes count as closed: time has
+    passed, though nothing was learned.
 
     Args:
         triplets: in any order.
@@ -99,70 +184,13 @@ def windows(triplets: Iterable[Triplet], rules: Rules, closed_by_unix_us: int | 
     by_epoch: dict[int, dict[int, list[Triplet]]] = {}
     for triplet in triplets:
         start = triplet.request_unix_us // rules.window_us * rules.window_us
-        by_epoch.setdefault(triplet.epoch, {}).setdefault(start, []).append(triplet)
+        closes = start + rules.window_us + rules.watermark_us
+        if closed_by_unix_us is None or closes <= closed_by_unix_us:
+            by_epoch.setdefault(triplet.epoch, {}).setdefault(start, []).append(triplet)
     told: list[Window] = []
     for epoch in sorted(by_epoch):
-        told += _epoch(epoch, by_epoch[epoch], rules, closed_by_unix_us)
+        evidence = Evidence(rules, epoch)
+        for start in sorted(by_epoch[epoch]):
+            evidence.close(start, by_epoch[epoch][start])
+        told += evidence.windows
     return told
-
-
-def _epoch(
-    epoch: int, by_start: Mapping[int, Sequence[Triplet]], rules: Rules, closed_by_unix_us: int | None
-) -> list[Window]:
-    evidence: dict[str, Histogram] = {stratum: Histogram() for stratum in rules.strata}
-    verdict = Verdict.COLLECTING
-    told: list[Window] = []
-    first, last = min(by_start), max(by_start)
-    if (last - first) // rules.window_us >= MAX_WINDOWS:
-        raise ValueError(
-            f"epoch {epoch} lasts for more than {MAX_WINDOWS:,} windows of {rules.window_us / 1e6:g} s;"
-            " choose a longer window"
-        )
-    for start in range(first, last + 1, rules.window_us):
-        closes = start + rules.window_us + rules.watermark_us
-        if closed_by_unix_us is not None and closes > closed_by_unix_us:
-            break
-        strata: dict[str, list[Triplet]] = {}
-        for triplet in by_start.get(start, ()):
-            strata.setdefault(triplet.stratum, []).append(triplet)
-        for stratum, items in strata.items():
-            found = histogram(votes(items, closes))
-            evidence[stratum] = evidence.get(stratum, Histogram()) + found
-        enough = len(told) + 1 >= rules.min_windows
-        window = _judge(epoch, start, evidence, rules, verdict, enough=enough)
-        verdict = window.verdict
-        told.append(window)
-    return told
-
-
-def _judge(
-    epoch: int,
-    start_unix_us: int,
-    evidence: Mapping[str, Histogram],
-    rules: Rules,
-    before: Verdict,
-    *,
-    enough: bool,
-) -> Window:
-    alpha = rules.epoch_alpha(epoch)
-    everything = sum(evidence.values(), Histogram())
-    parts = list(evidence.values()) or [Histogram()]
-    log_k = min(log_k_above(part, -rules.margin) for part in parts)
-    worst = max(log_k_below(part, -rules.margin) for part in parts)
-    verdict = before
-    # A verdict stands for its epoch: what moves it back is a decision, or a rollback, not more looking.
-    if before is Verdict.COLLECTING and enough:
-        if log_k >= math.log(1 / alpha):
-            verdict = Verdict.READY
-        elif worst >= math.log(len(parts) / alpha):
-            verdict = Verdict.REJECTED
-    return Window(
-        epoch=epoch,
-        start_unix_us=start_unix_us,
-        n=everything.votes,
-        log_k=log_k,
-        lower_bound=min(lower_bound(part, alpha) for part in parts),
-        upper_bound=min(upper_bound(part, alpha / len(parts)) for part in parts),
-        histogram_sha256=everything.sha256().hex(),
-        verdict=verdict,
-    )

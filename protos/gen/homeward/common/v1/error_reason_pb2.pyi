@@ -174,7 +174,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_MOVE_BLOCKED: _ErrorReason.ValueType  # 88
     """ERROR_REASON_MOVE_BLOCKED: the next stage is known, and something keeps the workload from it.
-    Example: {"workload": "ticket-triage", "to": "CANARY", "blocks": "the verdict is COLLECTING"}
+    Example: {"workload": "ticket-triage", "to": "CANARY 1%", "blocks": "a sentence a line"}
     """
     ERROR_REASON_APPROVAL_FORBIDDEN: _ErrorReason.ValueType  # 89
     """ERROR_REASON_APPROVAL_FORBIDDEN: the key may not move workloads.
@@ -339,7 +339,7 @@ Example: {"workload": "ticket-triage"}
 """
 ERROR_REASON_MOVE_BLOCKED: ErrorReason.ValueType  # 88
 """ERROR_REASON_MOVE_BLOCKED: the next stage is known, and something keeps the workload from it.
-Example: {"workload": "ticket-triage", "to": "CANARY", "blocks": "the verdict is COLLECTING"}
+Example: {"workload": "ticket-triage", "to": "CANARY 1%", "blocks": "a sentence a line"}
 """
 ERROR_REASON_APPROVAL_FORBIDDEN: ErrorReason.ValueType  # 89
 """ERROR_REASON_APPROVAL_FORBIDDEN: the key may not move workloads.

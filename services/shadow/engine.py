@@ -1,0 +1,359 @@
+"""The engine: takes samples, has their missing legs asked and scored, and closes windows.
+
+Whatever a sample becomes, it becomes in one transaction of the store, which also deletes its text: triplets,
+or a loss that is counted. A process that dies in between goes on with what the store has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from homeward.shadow.v1 import shadow_pb2
+from numpy.typing import NDArray
+
+from services.common.errors import DomainError
+from services.shadow import translate
+from services.shadow.adapters.language import Language
+from services.shadow.adapters.router import ROUTER_AWAY
+from services.shadow.adapters.store import Finished, Sample, Store
+from services.shadow.core import lanes
+from services.shadow.core.experiment import Experiment
+from services.shadow.core.scorers.answer import Answer
+from services.shadow.core.scorers.registry import Scorer, scorer
+from services.shadow.core.verdict import Window
+from services.shadow.evidence import EvidenceCache
+from services.shadow.inquiry import LATE, Asks, Inquiry, LostError, Means, failure
+from services.shadow.intake import Intake
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""Longest wait before the store is looked at again."""
+CLOSE_S = 0.2
+"""How often it is seen whether a window has closed."""
+FORGET_S = 2.0
+"""Longest time for which a deleted text stands in the store's log."""
+DRAIN_S = 5.0
+"""How long `stop` waits for samples in hand: an answer that was paid for should count."""
+RETRY_S = 1.0
+"""Pause after the store has failed."""
+SCORING_THREADS = 2
+CAP, NOT_ASKED, UNREADABLE, NO_SCORER, DEFECT = "cap", "not_asked", "unreadable", "no_scorer", "defect"
+"""Reasons of losses."""
+
+T = TypeVar("T")
+
+
+class Spend(Protocol):
+    """What a workload's experiments cost."""
+
+    def spent_today_nanos(self, workload: str) -> int | None:
+        """Nano-dollars of today's (UTC) SHADOW, NOISE and JUDGE legs; None if that is not known."""
+        ...
+
+    def asked(self, workload: str) -> None:
+        """Counts a leg in the cloud, until it is booked."""
+        ...
+
+
+class Encodes(Protocol):
+    """services.common.encoder.Encoder."""
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        """`.embeddings`: (n, d), rows of length 1."""
+        ...
+
+
+@dataclass(slots=True)
+class _Hand:
+    """A sample in hand."""
+
+    task: asyncio.Task[None]
+    inquiry: Inquiry | None = None
+
+
+class Engine:
+    """Use `start` once an event loop runs, and `stop` before it ends."""
+
+    def __init__(
+        self,
+        store: Store,
+        router: Asks,
+        encoder: Encodes | None,
+        spend: Spend,
+        clock: Callable[[], int],
+        *,
+        in_flight: int = 8,
+        control_share: float = 0.1,
+        leg_timeout_s: float = 120.0,
+    ) -> None:
+        """
+        Args:
+            store: stays open until after `stop`.
+            router: asks the legs.
+            encoder: for the scorers that need one.
+            spend: for the daily cost cap.
+            clock: microseconds since the epoch.
+            in_flight: samples that are asked at once.
+            control_share: of the samples that ask the cloud a third time.
+            leg_timeout_s: longest wait for a leg.
+        """
+        self._store = store
+        self._router = router
+        self._encoder = encoder
+        self._spend = spend
+        self._clock = clock
+        self._in_flight = in_flight
+        self._control_share = control_share
+        self._leg_timeout_s = leg_timeout_s
+        self._language = Language()
+        self._intake = Intake(store, self._language, clock)
+        self._evidence = EvidenceCache(store)
+        self._scorers: dict[str, Scorer] = {}
+        self._others: dict[tuple[bytes, int], tuple[bytes, Answer]] = {}
+        """The last sovereign answer of each epoch, and the cluster of its request; never on disk."""
+        self._closed: dict[tuple[bytes, int], int] = {}
+        """Before when the requests of each epoch are of closed windows, as far as this process knows."""
+        self._hands: dict[bytes, _Hand] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._deleted = False
+        """Texts that the store's log may still have."""
+        # One thread, so that what is written about a sample is written in order.
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="samples")
+        self._scoring = ThreadPoolExecutor(SCORING_THREADS, thread_name_prefix="scoring")
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begins to work, with what waits from before."""
+        for step, every_s in ((self._take_up, LOOK_S), (self._close, CLOSE_S), (self._forget, FORGET_S)):
+            self._loops.append(asyncio.create_task(self._repeat(step, every_s)))
+
+    async def stop(self, drain_s: float = DRAIN_S) -> None:
+        """Ends. Samples that are in hand after `drain_s` go on after the next start."""
+        self._stopping = True
+        tasks = [hand.task for hand in self._hands.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=drain_s)
+        for task in [*self._loops, *tasks]:
+            task.cancel()
+        await asyncio.gather(*self._loops, *tasks, return_exceptions=True)
+        self._loops.clear()
+        with suppress(DomainError):
+            await self._on_disk(self._store.forget)
+        self._disk.shutdown()
+        self._scoring.shutdown()
+
+    async def submit(self, request: shadow_pb2.SubmitSampleRequest, *, reversed: bool | None = None) -> None:
+        """Makes a sample durable. One that was submitted before changes nothing.
+
+        Args:
+            request: the sample.
+            reversed: whether it is one of after the cutover; None: as it says itself.
+
+        Raises:
+            DomainError: QUEUE_FULL, EXPERIMENT_NOT_FOUND, INVALID_REQUEST, STORAGE_UNAVAILABLE.
+        """
+        after = request.reversed if reversed is None else reversed
+        await self._on_disk(self._intake.take, request, after)
+        self.wake()
+
+    def wake(self) -> None:
+        """Looks for work at once."""
+        self._wake.set()
+
+    def evidence(self, experiment: Experiment, lane: str = lanes.COMPARISON) -> list[Window]:
+        """The closed windows of an epoch, each with its verdict: what replay makes of the same triplets.
+
+        May be called from any thread.
+        """
+        return list(self._evidence.of(experiment, lane).windows)
+
+    def discordance(self, experiment: Experiment) -> float | None:
+        """The share of votes of the comparison's closed windows that are not zero; None without votes."""
+        votes = self._evidence.of(experiment, lanes.COMPARISON).histogram
+        return 1 - votes.counts.get(0, 0) / votes.votes if votes.votes else None
+
+    @property
+    def in_hand(self) -> int:
+        """Samples whose legs are asked now."""
+        return len(self._hands)
+
+    async def _repeat(self, step: Callable[[], Any], every_s: float) -> None:
+        while not self._stopping or step != self._take_up:
+            try:
+                await step()
+            except DomainError as error:
+                log.error("shadow stands still: %s", error.message)
+                await asyncio.sleep(RETRY_S)
+            if step == self._take_up:
+                with suppress(TimeoutError):
+                    # Not wait_for, which can swallow the cancellation of `stop`.
+                    async with asyncio.timeout(every_s):
+                        await self._wake.wait()
+                self._wake.clear()
+            else:
+                await asyncio.sleep(every_s)
+
+    async def _take_up(self) -> None:
+        """Takes as many samples in hand as there is room for."""
+        held: set[str] = set()
+        while not self._stopping and (room := self._in_flight - len(self._hands)) > 0:
+            found = await self._on_disk(self._store.pending, room, list(self._hands), list(held))
+            if not found:
+                return
+            for sample in found:
+                experiment = await self._on_disk(self._store.experiment, sample.experiment_id, sample.epoch)
+                assert experiment is not None  # the store takes no sample without
+                allowed = self._may_spend(experiment)
+                if allowed is None:
+                    held.add(sample.workload)
+                elif allowed:
+                    task = asyncio.create_task(self._work(sample, experiment))
+                    self._hands[sample.sample_id] = _Hand(task)
+                else:
+                    await self._lose(sample, CAP)
+
+    def _may_spend(self, experiment: Experiment) -> bool | None:
+        """Whether one more sample fits under the daily cap; None if what is spent is not known."""
+        cap = experiment.daily_cost_cap_nanos
+        if not cap:
+            return True
+        spent = self._spend.spent_today_nanos(experiment.workload)
+        return None if spent is None else spent < cap
+
+    async def _work(self, sample: Sample, experiment: Experiment) -> None:
+        """Brings one sample to its end."""
+        try:
+            try:
+                await self._finish(sample, await self._inquire(sample, experiment))
+            except LostError as error:
+                await self._lose(sample, str(error))
+            except DomainError as error:
+                # The store. The sample is still in it, and its turn comes again.
+                log.error("a sample can't be finished: %s", error.message)
+                await asyncio.sleep(RETRY_S)
+            except Exception:
+                log.exception("a sample breaks the engine")
+                # Whatever answer did that, it must not gain by it, nor be asked for again and again.
+                outcome = failure(sample, experiment, DEFECT)
+                if isinstance(outcome, str):
+                    await self._lose(sample, outcome)
+                else:
+                    await self._finish(sample, outcome)
+        finally:
+            self._hands.pop(sample.sample_id, None)
+            self.wake()
+
+    async def _inquire(self, sample: Sample, experiment: Experiment) -> list[Finished]:
+        try:
+            request = shadow_pb2.SubmitSampleRequest.FromString(sample.payload)
+        except DecodeError:
+            raise LostError(UNREADABLE) from None
+        loop = asyncio.get_running_loop()
+        try:
+            by_name = await loop.run_in_executor(self._scoring, self._scorer, experiment.scorer)
+        except (DomainError, ValueError) as error:
+            log.error("%s can't be scored: %s", experiment.workload, error)
+            raise LostError(NO_SCORER) from None
+        language = await loop.run_in_executor(
+            self._scoring, self._language.of, translate.user_text(request.chat)
+        )
+
+        async def agree(a: Answer, b: Answer, schema: Mapping[str, Any] | None) -> Fraction:
+            return await loop.run_in_executor(self._scoring, by_name.agree, a, b, schema)
+
+        async def note_started(sample_id: bytes, started: bool) -> None:
+            note = self._store.start if started else self._store.unstart
+            await self._on_disk(note, [sample_id])
+
+        means = Means(
+            router=self._router,
+            agree=agree,
+            note_started=note_started,
+            asked=self._spend.asked,
+            other_answer=self._other_answer,
+            clock=self._clock,
+            leg_timeout_s=self._leg_timeout_s,
+        )
+        inquiry = Inquiry(sample, request, experiment, language, means, self._control_share)
+        self._hands[sample.sample_id].inquiry = inquiry
+        return await inquiry.run()
+
+    def _scorer(self, name: str) -> Scorer:
+        if name not in self._scorers:
+            encoder = self._encoder
+
+            def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+                assert encoder is not None
+                embeddings: NDArray[np.float32] = encoder.encode(texts).embeddings
+                return embeddings
+
+            self._scorers[name] = scorer(name, embed if encoder is not None else None)
+        return self._scorers[name]
+
+    def _other_answer(self, sample: Sample, cluster: bytes, sovereign: Answer) -> Answer | None:
+        """Keeps a sovereign answer, and gives the one before it if that is to another question."""
+        key = (sample.experiment_id, sample.epoch)
+        before = self._others.get(key)
+        self._others[key] = (cluster, sovereign)
+        return before[1] if before is not None and before[0] != cluster else None
+
+    async def _finish(self, sample: Sample, rows: Sequence[Finished]) -> None:
+        # False: its window has closed meanwhile, and it had its outcome then.
+        if await self._on_disk(self._store.finish, sample.sample_id, rows):
+            self._deleted = True
+
+    async def _lose(self, sample: Sample, reason: str) -> None:
+        if await self._on_disk(self._store.lose, sample.sample_id, reason, self._clock()):
+            self._deleted = True
+
+    async def _close(self) -> None:
+        """Closes the windows whose time has come."""
+        for experiment in await self._on_disk(self._store.experiments):
+            now = self._clock()
+            key, before = (experiment.experiment_id, experiment.epoch), experiment.closed_before(now)
+            if before <= self._closed.get(key, experiment.start_unix_us):
+                continue
+            ended = await self._on_disk(
+                self._store.close_windows,
+                experiment.experiment_id,
+                experiment.epoch,
+                before,
+                lambda sample, experiment=experiment: self._outcome(sample, experiment),
+                now,
+            )
+            self._closed[key] = before
+            for sample_id in ended:
+                self._deleted = True
+                if hand := self._hands.get(sample_id):
+                    hand.task.cancel()
+
+    def _outcome(self, sample: Sample, experiment: Experiment) -> Sequence[Finished] | str:
+        """What becomes of a sample whose window closes now. Called in the store's thread."""
+        hand = self._hands.get(sample.sample_id)
+        if hand is None or hand.inquiry is None:
+            return failure(sample, experiment, LATE) if sample.started else NOT_ASKED
+        if not hand.inquiry.started:
+            return ROUTER_AWAY
+        try:
+            return hand.inquiry.rows()
+        except LostError as error:
+            return str(error)
+
+    async def _forget(self) -> None:
+        if self._deleted:
+            self._deleted = False
+            await self._on_disk(self._store.forget)
+
+    async def _on_disk(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, call, *args)

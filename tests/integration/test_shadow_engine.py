@@ -1,0 +1,249 @@
+"""Samples become triplets through the real router, also when that dies in the middle."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from homeward.common.v1 import chat_pb2, leg_pb2
+from homeward.shadow.v1 import shadow_pb2
+
+from services.common.ids import uuid7
+from services.common.words import Purpose, Target
+from services.shadow.adapters.router import LegFailed, RouterAdapter
+from services.shadow.adapters.store import Store
+from services.shadow.core.experiment import Experiment, Wanted, registered
+from services.shadow.core.verdict import windows
+from services.shadow.engine import Engine
+from services.shadow.translate import timestamp
+from tests.support.stack import Stack, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LAB_KEY = "hw-test-lab"
+SETTINGS = f"""
+[keys.lab]
+sha256 = "{hashlib.sha256(LAB_KEY.encode()).hexdigest()}"
+scopes = ["experiments"]
+
+[upstreams.house]
+target = "sovereign"
+base_url = "http://127.0.0.1:CLOUD/v1"
+api_key = "sk-house"
+provider = "homeward-home"
+region = "eu"
+models = ["stand-in-*"]
+
+[models.both]
+routes = [
+  {{{{ upstream = "cloud", model = "stand-in-mini" }}}},
+  {{{{ upstream = "house", model = "stand-in-mini" }}}},
+]
+"""
+PARTS = ("stand-in-cloud", "classifier", "router")
+SECOND = 10**6
+
+
+class NoSpend:
+    """Nothing is capped here."""
+
+    def spent_today_nanos(self, workload: str) -> int | None:
+        return 0
+
+    def asked(self, workload: str) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    running = Stack(tmp_path_factory.mktemp("engine"), SETTINGS.replace("{{", "{").replace("}}", "}"))
+    file = running.settings_file
+    file.write_text(file.read_text().replace("CLOUD", str(running.ports["cloud"])))
+    async with running:
+        await running.start(*PARTS)
+        yield running
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+@asynccontextmanager
+async def shadowing(
+    stack: Stack, folder: Path, window_s: int, watermark_s: int
+) -> AsyncIterator[tuple[Engine, Store, Experiment]]:
+    """An engine of this process, and an experiment that has begun."""
+    store = Store(folder / "shadow.sqlite", 1_000)
+    wanted = Wanted(
+        workload="ticket-triage",
+        scorer="exact_match@1",
+        margin=0.2,
+        alpha=0.05,
+        window_us=window_s * SECOND,
+        watermark_us=watermark_s * SECOND,
+        min_windows=1,
+        strata=(),
+        stratum_values=(),
+        rate_ppm=1_000_000,
+        reverse_rate_ppm=0,
+        daily_cost_cap_nanos=0,
+        cluster_by="conversation",
+    )
+    start = now_us() // wanted.window_us * wanted.window_us
+    experiment = registered(
+        wanted, None, experiment_id=uuid7(time.time_ns()), salt=bytes(16), now_unix_us=start
+    )
+    store.add_experiment(experiment, uuid7(time.time_ns()))
+    router = RouterAdapter(stack.grpc, LAB_KEY)
+    engine = Engine(store, router, None, NoSpend(), now_us, in_flight=4, control_share=0.5)
+    engine.start()
+    try:
+        yield engine, store, experiment
+    finally:
+        await engine.stop()
+        await router.close()
+        store.close()
+
+
+def sample(experiment: Experiment, number: int, model: str = "both") -> shadow_pb2.SubmitSampleRequest:
+    trace = hashlib.sha256(b"%d" % number).hexdigest()
+    return shadow_pb2.SubmitSampleRequest(
+        sample_id=uuid7(time.time_ns()),
+        experiment_id=experiment.experiment_id,
+        epoch=experiment.epoch,
+        request_time=timestamp(now_us()),
+        chat=chat_pb2.Chat(
+            model=model,
+            messages=[
+                _text(chat_pb2.ROLE_SYSTEM, "You triage tickets."),
+                _text(chat_pb2.ROLE_USER, f"Ticket {number}: the printer on floor {number} burns."),
+            ],
+        ),
+        answer=_text(chat_pb2.ROLE_ASSISTANT, "hardware"),
+        leg_id=uuid7(time.time_ns()),
+        cluster=number.to_bytes(16, "big"),
+        traceparent=f"00-{trace[:32]}-{trace[32:48]}-01",
+        target=leg_pb2.TARGET_CLOUD,
+        workload="ticket-triage",
+    )
+
+
+def _text(role: int, text: str) -> chat_pb2.Message:
+    return chat_pb2.Message(role=role, content=[chat_pb2.ContentPart(text=text)])  # type: ignore[arg-type]  # a number of the enumeration
+
+
+async def test_samples_become_triplets(stack: Stack, tmp_path: Path) -> None:
+    async with shadowing(stack, tmp_path, window_s=1, watermark_s=20) as (engine, store, experiment):
+        requests = [sample(experiment, number) for number in range(10)]
+        for request in requests:
+            await engine.submit(request)
+            await engine.submit(request)
+
+        async def done() -> bool:
+            return store.waiting() == 0
+
+        await until(done, "all samples are finished")
+        assert not store.funnel(experiment.experiment_id, 1).losses
+        rows = [row for _, row in store.all_finished(0)]
+        compared = [row for row in rows if not row.lane]
+        assert sorted(row.sample_id for row in compared) == sorted(request.sample_id for request in requests)
+        # Both targets are the same stand-in, whose answer is not "hardware".
+        assert {(row.sovereign_millionths, row.reason) for row in compared} <= {(0, ""), (1_000_000, "")}
+        assert all(row.noise_millionths is not None for row in compared)
+        assert all(len(row.sovereign_leg_id) == len(row.noise_leg_id) == 16 for row in compared)
+        assert {row.lane for row in rows} == {"", "cloud", "degraded"}
+        store.forget()
+        left = b"".join([file.read_bytes() for file in files_of(tmp_path)])
+        assert left.startswith(b"SQLite")
+        assert b"printer" not in left
+
+
+async def test_a_router_that_dies_costs_no_sample(stack: Stack, tmp_path: Path) -> None:
+    """Killed while legs run, and started again before the window closes: each has one triplet."""
+    async with shadowing(stack, tmp_path, window_s=3600, watermark_s=60) as (engine, store, experiment):
+        requests = [sample(experiment, number) for number in range(40)]
+        for request in requests[:20]:
+            await engine.submit(request)
+
+        async def some() -> bool:
+            return len(store.all_finished(0)) > 0
+
+        await until(some, "the first sample is finished")
+        await stack.kill("router")
+        for request in requests[20:]:
+            await engine.submit(request)
+        assert store.waiting() > 0
+        await stack.start("router")
+
+        async def done() -> bool:
+            return store.waiting() == 0
+
+        await until(done, "all samples are finished")
+        rows = Counter(row.sample_id for _, row in store.all_finished(0) if not row.lane)
+        assert rows == Counter(request.sample_id for request in requests)
+        assert not store.funnel(experiment.experiment_id, 1).losses
+        scored = [row for _, row in store.all_finished(0) if not row.lane]
+        assert all(row.sovereign_millionths is not None for row in scored)
+
+
+async def test_the_evidence_is_that_of_a_replay(stack: Stack, tmp_path: Path) -> None:
+    async with shadowing(stack, tmp_path, window_s=1, watermark_s=3) as (engine, store, experiment):
+        for number in range(12):
+            await engine.submit(sample(experiment, number))
+
+        async def closed() -> bool:
+            return sum(item.n for item in engine.evidence(experiment)[-1:]) == 12
+
+        await until(closed, "all windows have closed")
+        exported = store.triplets(experiment.experiment_id, 1)
+        assert engine.evidence(experiment) == windows(exported, experiment.rules)
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "reason", "counts"),
+    [
+        ("gpt-4o-mini", Target.SOVEREIGN, "target_not_allowed", True),
+        ("no-such-model", Target.SOVEREIGN, "model_not_found", False),
+    ],
+)
+async def test_a_leg_that_fails_says_whose_fault_it_is(
+    stack: Stack, model: str, target: Target, reason: str, counts: bool
+) -> None:
+    router = RouterAdapter(stack.grpc, LAB_KEY)
+    with pytest.raises(LegFailed) as caught:
+        await router.ask(
+            chat_pb2.Chat(model=model, messages=[_text(chat_pb2.ROLE_USER, "hello")]),
+            workload="ticket-triage",
+            purpose=Purpose.SHADOW,
+            target=target,
+            sample_id=uuid7(time.time_ns()),
+            traceparent="",
+            timeout_s=20,
+        )
+    assert (caught.value.reason, caught.value.counts) == (reason, counts)
+    await router.close()
+
+
+async def test_a_router_that_is_away_is_not_the_models_fault() -> None:
+    router = RouterAdapter("127.0.0.1:1", LAB_KEY)
+    with pytest.raises(LegFailed) as caught:
+        await router.ask(
+            chat_pb2.Chat(model="both"),
+            workload="ticket-triage",
+            purpose=Purpose.SHADOW,
+            target=Target.CLOUD,
+            sample_id=uuid7(time.time_ns()),
+            traceparent="",
+            timeout_s=20,
+        )
+    assert (caught.value.reason, caught.value.counts, caught.value.passing) == ("router_away", False, True)
+    await router.close()
