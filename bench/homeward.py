@@ -26,12 +26,16 @@ http = "127.0.0.1:{http}"
 grpc = "127.0.0.1:{grpc}"
 classifier = "127.0.0.1:{classifier}"
 ledger = "127.0.0.1:{ledger}"
+shadow = "127.0.0.1:{shadow}"
 state_dir = "{folder}/router"
 [classifier]
 grpc = "127.0.0.1:{classifier}"
 state_dir = "{folder}/classifier"
 [shadow]
 grpc = "127.0.0.1:{shadow}"
+router = "127.0.0.1:{grpc}"
+ledger = "127.0.0.1:{ledger}"
+state_dir = "{folder}/shadow"
 [ledger]
 grpc = "127.0.0.1:{ledger}"
 state_dir = "{folder}/ledger"
@@ -48,6 +52,8 @@ models = ["{model}"]
 [keys.demo]
 requests_per_minute = 1000000000
 tokens_per_minute = 1000000000000
+[keys.shadow]
+scopes = ["experiments"]
 [workloads.bench]
 owner = "bench"
 task_type = "context_qa"

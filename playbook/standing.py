@@ -73,7 +73,9 @@ def log_m(item: shadow_pb2.Migration) -> float | None:
 def alarm_words(item: shadow_pb2.Migration) -> str:
     """How near the alarm is; empty before its first vote."""
     found = log_m(item)
-    return "" if found is None else f"ln M {found:.2f}; it rolls back at {math.log(ALARM):.2f}"
+    if found is None:
+        return ""
+    return f"ln M {found:.2f}; it rolls back at ln {ALARM:,.0f} = {math.log(ALARM):.2f}"
 
 
 def sparkline(values: Sequence[float], full: float, width: int = SPARKS) -> str:

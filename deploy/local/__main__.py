@@ -15,13 +15,15 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local import tour
+from deploy.local import degraded, tour
 from deploy.local.clickhouse.embedded import MissingError
-from deploy.local.config import LocalConfig, load_local
+from deploy.local.config import LocalConfig, cloud_is_real, load_local
+from deploy.local.migration_tour import Addresses, MigrationTour
 from deploy.local.parts import build, home_problem, service_environment
 from deploy.local.state import InUseError, Secrets, State
 from deploy.local.supervisor import FailedError, Supervisor
 from services.common.settings import DEFAULT_FILE, ClickHouse, SettingsError, Telemetry
+from services.common.telemetry.recorder import Recorder
 from services.common.telemetry.setup import start_tracing
 from services.router.config import CLOUD_BASE_URL
 
@@ -47,8 +49,7 @@ async def main(settings_file: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        # The demo key's hash is known only with the state at hand; any will do to check the rest.
-        config = load_local(settings_file, {**os.environ, "HOMEWARD_KEYS__DEMO__SHA256": "0" * 64})
+        config = load_local(settings_file)
         state = State(config.local.state_dir)
     except (SettingsError, InUseError) as error:
         say(str(error))
@@ -56,6 +57,7 @@ async def main(settings_file: Path) -> int:
     secrets = state.secrets()
     clickhouse_url = os.environ.get("HOMEWARD_CLICKHOUSE_URL")
     supervisor: Supervisor | None = None
+    tracing: Recorder | None = None
     try:
         say("Homeward is starting; each part says when it is well.")
         parts = await asyncio.to_thread(
@@ -70,16 +72,20 @@ async def main(settings_file: Path) -> int:
             endpoints = _endpoints(config, secrets, clickhouse_url)
             file = state.write_endpoints(endpoints)
             if config.local.tour:
+                tracing = _tracing(config, secrets, endpoints)
                 await _unless(stop, _tour(config, secrets, endpoints))
             if not stop.is_set():
                 _print_endpoints(endpoints, file, time.monotonic() - began, at_home=at_home)
-            await _unless(stop, supervisor.watch())
+            migrations = _migrations(config, secrets, endpoints, at_home=at_home)
+            await _unless(stop, _beside(supervisor.watch(), migrations))
         say("\nStopping, in order:")
         return 0
     except (FailedError, MissingError) as error:
         say(str(error))
         return 1
     finally:
+        if tracing is not None:
+            await asyncio.to_thread(tracing.shutdown)
         if supervisor is not None:
             await supervisor.stop()
         state.close()
@@ -99,6 +105,16 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
+async def _beside(main: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
+    """Does both; the other ends with the first, and its end ends nothing."""
+    task = asyncio.create_task(other)
+    try:
+        await main
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 def _endpoints(config: LocalConfig, secrets: Secrets, clickhouse_url: str | None) -> dict[str, str]:
     url = clickhouse_url or config.clickhouse.url
     return {
@@ -113,12 +129,11 @@ def _endpoints(config: LocalConfig, secrets: Secrets, clickhouse_url: str | None
     }
 
 
-async def _tour(config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, str]) -> None:
-    rows = list(tour.conversations())
-    say(f"\nSending {len(rows)} real conversations (data/README.md) through the router:")
+def _tracing(config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, str]) -> Recorder:
+    """Starts the tour's own spans, by which its requests are found."""
     own = bool(endpoints["traces_url"])
     environment = service_environment(secrets, endpoints["clickhouse_url"], own=own)
-    tracing = start_tracing(
+    return start_tracing(
         "tour",
         Telemetry(),
         ClickHouse(
@@ -127,20 +142,22 @@ async def _tour(config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, s
             password=environment.get("HOMEWARD_CLICKHOUSE__PASSWORD", config.clickhouse.password),
         ),
     )
+
+
+async def _tour(config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, str]) -> None:
+    rows = list(tour.conversations())
+    say(f"\nSending {len(rows)} real conversations (data/README.md) through the router:")
     url, model = endpoints["openai_base_url"], config.local.tour_model
     told: list[tour.Told] = []
-    try:
-        # All at a time: a cloud takes a second or more for each.
-        asked = [tour.send(url, secrets.api_key, model, row) for row in rows]
-        for row, answer in zip(rows, await asyncio.gather(*asked, return_exceptions=True), strict=True):
-            if isinstance(answer, aiohttp.ClientError):
-                say(f"  {row['id']}: not answered: {answer}")
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                told.append(answer)
-    finally:
-        await asyncio.to_thread(tracing.shutdown)
+    # All at a time: a cloud takes a second or more for each.
+    asked = [tour.send(url, secrets.api_key, model, row) for row in rows]
+    for row, answer in zip(rows, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+        if isinstance(answer, aiohttp.ClientError):
+            say(f"  {row['id']}: not answered: {answer}")
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            told.append(answer)
     legs = await tour.booked(
         endpoints["clickhouse_url"],
         endpoints["clickhouse_user"],
@@ -155,6 +172,42 @@ async def _tour(config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, s
         say(f"{missing} legs are not in ClickHouse yet; they wait in the queue on disk.")
     if endpoints["traces_url"] and told:
         say(f"One of these as a trace: {endpoints['traces_url']}#{told[-1].trace_id}")
+
+
+async def _migrations(
+    config: LocalConfig, secrets: Secrets, endpoints: Mapping[str, str], *, at_home: bool
+) -> None:
+    """The long part of the tour, or why it is left out."""
+    if not (config.local.tour and config.local.migration):
+        return
+    if not at_home:
+        say("\nLeft out: the migrations of the tour, which need the models at home.")
+        return
+    if cloud_is_real(os.environ):
+        say("\nLeft out: the migrations of the tour, thousands of requests to a cloud that costs money.")
+        return
+    triton = next(item for item in config.triton.values() if config.local.triton in item.replicas)
+    say(
+        "\nTwo workloads are compared with the model at home, on real requests (data/workloads)."
+        " One moves home and back, one may not.\nTwo to five minutes, explained in docs/cutover.md;"
+        " HOMEWARD_LOCAL__MIGRATION=false leaves it out."
+    )
+    at = Addresses(
+        base_url=endpoints["openai_base_url"],
+        api_key=secrets.api_key,
+        model=config.local.tour_model,
+        shadow=config.shadow.grpc,
+        ledger=config.ledger.grpc,
+        triton=config.local.triton,
+        traces_url=endpoints["traces_url"],
+        good_model=triton.model_dir.resolve(),
+        bad_model=config.local.state_dir.resolve() / "triton" / degraded.FOLDER,
+    )
+    try:
+        await MigrationTour(at, say).run()
+    except Exception as error:
+        # A defect of the tour is no reason to stop what runs.
+        say(f"The migrations of the tour ended early: {error!r}")
 
 
 def _table(told: Sequence[tour.Told], legs: Mapping[str, tour.Booked]) -> Table:

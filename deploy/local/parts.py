@@ -23,6 +23,7 @@ from services.ledger.adapters.clickhouse import MIGRATIONS
 from services.ledger.config import JOURNAL_URL
 
 PROBE_TIMEOUT_S = 2.0
+SHADOW_KEY = "HOMEWARD_SHADOW__API_KEY"
 
 Probe = Callable[[], Awaitable[bool]]
 
@@ -64,10 +65,14 @@ def build(
         MissingError: there is no ClickHouse to start.
     """
     url = clickhouse_url or config.clickhouse.url
-    # The journal is the ledger's alone, and its address has a password.
-    everywhere = {name: value for name, value in os.environ.items() if name != JOURNAL_URL}
+    everywhere = {name: value for name, value in os.environ.items() if name not in (JOURNAL_URL, SHADOW_KEY)}
     environment = {**everywhere, **service_environment(secrets, url, own=clickhouse_url is None)}
-    journal = {JOURNAL_URL: os.environ[JOURNAL_URL]} if JOURNAL_URL in os.environ else {}
+    alone: dict[str, dict[str, str]] = {
+        # The journal is the ledger's alone, and its address has a password.
+        "ledger": {JOURNAL_URL: os.environ[JOURNAL_URL]} if JOURNAL_URL in os.environ else {},
+        # Whoever has this key may ask for legs that no application asked for.
+        "shadow": {SHADOW_KEY: secrets.shadow_key},
+    }
     parts: list[Part] = []
     if clickhouse_url is None:
         address = urllib.parse.urlsplit(url).netloc
@@ -106,7 +111,7 @@ def build(
             "shadow",
             "services.shadow",
             config.shadow.grpc,
-            "HOMEWARD_SHADOW__GRPC",
+            "HOMEWARD_SHADOW__GRPC and HOMEWARD_ROUTER__SHADOW",
             _grpc_probe(config.shadow.grpc),
         ),
     ]
@@ -115,7 +120,7 @@ def build(
             Part(
                 name=name,
                 command=guarded(module, str(settings_file)),
-                environment={**environment, **journal} if name == "ledger" else environment,
+                environment={**environment, **alone.get(name, {})},
                 probe=probe,
                 where=f"grpc {address}",
                 listens=((address, setting),),
@@ -138,7 +143,7 @@ def build(
             )
         )
     if config.serves_at_home and home_problem() is None:
-        parts += _home(config, settings_file, environment, state_dir)
+        parts += _home(config, settings_file, environment, everywhere, state_dir)
     parts += [_router(config, settings_file, environment, index) for index in range(config.router.processes)]
     return parts
 
@@ -154,7 +159,11 @@ def home_problem() -> str | None:
 
 
 def _home(
-    config: LocalConfig, settings_file: Path, environment: Mapping[str, str], state_dir: Path
+    config: LocalConfig,
+    settings_file: Path,
+    environment: Mapping[str, str],
+    everywhere: Mapping[str, str],
+    state_dir: Path,
 ) -> list[Part]:
     local = config.local
     arguments = {
@@ -176,7 +185,7 @@ def _home(
         Part(
             name="triton",
             command=guarded("deploy.triton.cpu", *(word for pair in arguments.items() for word in pair)),
-            environment={name: value for name, value in os.environ.items() if name != JOURNAL_URL},
+            environment=everywhere,
             # Ready says nothing: it stays true when the model's process has died.
             probe=lambda: asyncio.to_thread(answers, local.triton, 1, PROBE_TIMEOUT_S),
             where=f"grpc {local.triton} (a Llama of our own, on the CPU)",
@@ -213,6 +222,7 @@ def service_environment(secrets: Secrets, clickhouse_url: str, *, own: bool) -> 
     environment = {
         "HOMEWARD_CLICKHOUSE__URL": clickhouse_url,
         "HOMEWARD_KEYS__DEMO__SHA256": secrets.api_key_sha256,
+        "HOMEWARD_KEYS__SHADOW__SHA256": secrets.shadow_key_sha256,
     }
     if own:
         environment["HOMEWARD_CLICKHOUSE__USER"] = "homeward"

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +20,10 @@ class InUseError(Exception):
     """Another run has the folder; the message says which."""
 
 
+def _made() -> str:
+    return API_KEY_PREFIX + secrets.token_urlsafe(24)
+
+
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """Made at the first run, kept in a file that only its owner can read."""
@@ -29,11 +33,18 @@ class Secrets:
     """Of the user that writes."""
     analyst_password: str
     """Of the user that reads."""
+    shadow_key: str = field(default_factory=_made)
+    """The API key with which shadow asks for its legs. Files of earlier versions lack it."""
 
     @property
     def api_key_sha256(self) -> str:
         """What the settings have of the API key."""
         return hashlib.sha256(self.api_key.encode()).hexdigest()
+
+    @property
+    def shadow_key_sha256(self) -> str:
+        """What the settings have of shadow's key."""
+        return hashlib.sha256(self.shadow_key.encode()).hexdigest()
 
 
 class State:
@@ -63,16 +74,21 @@ class State:
         return self.folder / "logs" / f"{part}.log"
 
     def secrets(self) -> Secrets:
-        """The secrets, made now if this is the first run."""
+        """The secrets, made now if this is the first run; what an earlier version's file lacks is added."""
         file = self.folder / "secrets.json"
-        if not file.exists():
-            made = Secrets(
-                api_key=API_KEY_PREFIX + secrets.token_urlsafe(24),
+        if file.exists():
+            known = json.loads(file.read_text())
+            kept = Secrets(**known)
+        else:
+            known = {}
+            kept = Secrets(
+                api_key=_made(),
                 clickhouse_password=secrets.token_urlsafe(24),
                 analyst_password=secrets.token_urlsafe(24),
             )
-            write_private(file, json.dumps(asdict(made), indent=2) + "\n")
-        return Secrets(**json.loads(file.read_text()))
+        if asdict(kept) != known:
+            write_private(file, json.dumps(asdict(kept), indent=2) + "\n")
+        return kept
 
     def write_endpoints(self, endpoints: Mapping[str, str]) -> Path:
         """Writes `endpoints.json`: where everything is, for programs."""

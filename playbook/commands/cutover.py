@@ -67,6 +67,8 @@ def rollback(
 ) -> None:
     """Send all of a workload's requests back to the cloud, at once.
 
+    One that is there, and only compared, is compared no more.
+
     Every router has it within a second. Running answers end where they began. The way home begins anew from
     there, with a new epoch of the experiment: `homeward shadow start`.
 

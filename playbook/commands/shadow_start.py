@@ -27,6 +27,7 @@ from services.common.sampling import PPM
 from services.common.settings import DEFAULT_FILE, Name, Section, SettingsError, Workload, load
 from services.common.words import TaskType, label
 from services.shadow.core.experiment import ATTRIBUTES
+from services.shadow.core.scorers.judge import FORM
 from services.shadow.core.scorers.registry import DEFAULT_SCORERS, SCORER_NAMES
 from services.shadow.core.verdict import Rules
 
@@ -49,7 +50,8 @@ def start(
     scorer: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="What tells how far answers agree; default: by the workload's task type."
+            metavar="NAME",
+            help=f"What tells how far answers agree; default: by the workload's task type. {FORM}: a judge.",
         ),
     ] = None,
     margin: Annotated[
@@ -200,7 +202,8 @@ def _default_scorer(workload: str, config: _Config) -> str:
         kind = kinds[workload] or "unknown"
         raise stopped(
             f"the task type of {workload} is {kind}, which has no scorer of its own: two right answers may"
-            f" share nothing.\n\nNext: name one by --scorer: {', '.join(SCORER_NAMES)}."
+            f" share nothing.\n\nNext: name one by --scorer: {FORM} (a model of the router's that serves"
+            f" neither arm, as a judge), {', '.join(SCORER_NAMES)}."
         )
     return found
 

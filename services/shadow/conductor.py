@@ -20,7 +20,7 @@ from services.common.errors import DomainError, Reason
 from services.common.ids import uuid7
 from services.common.sampling import ID_BYTES
 from services.common.settings import Workload
-from services.common.stages import ROLLED_BACK, SHADOWED, Place, move, next_place
+from services.common.stages import OBSERVED, ROLLED_BACK, SHADOWED, Place, move, next_place
 from services.common.words import Stage
 from services.shadow.adapters.ledger import LedgerAdapter, Row
 from services.shadow.adapters.store import Count, Store
@@ -142,7 +142,8 @@ class Conductor:
                 STORAGE_UNAVAILABLE if the ledger is away.
         """
         asked = wanted_from_proto(wanted)
-        async with self._course(asked.workload).lock:
+        course = self._course(asked.workload)
+        async with course.lock:
             experiment = await asyncio.to_thread(self._store.registered_by, request_id)
             if experiment is None:
                 _, row = self._moves.row(asked.workload)
@@ -157,6 +158,7 @@ class Conductor:
                     experiment_id=uuid7(now * 1000),
                     salt=os.urandom(ID_BYTES),
                     now_unix_us=now,
+                    arm_models=filter(None, [course.parts.model]),
                 )
                 experiment = await asyncio.to_thread(self._store.add_experiment, made, request_id)
             await self._moves.begin(experiment)
@@ -227,26 +229,29 @@ class Conductor:
     async def roll_back(
         self, workload: str, key: str, *, request_id: bytes, reason: str
     ) -> shadow_pb2.RollBackResponse:
-        """Moves a workload back to the cloud at once. One that is rolled back stays so.
+        """Moves a workload back to the cloud at once, or ends its comparison if it is there. One that is back
+        already stays so.
 
         Raises:
-            DomainError: STAGE_MOVE_FORBIDDEN, WORKLOAD_NOT_FOUND, STORAGE_UNAVAILABLE.
+            DomainError: WORKLOAD_NOT_FOUND, STORAGE_UNAVAILABLE.
         """
         course = self._course(workload)
+        to = ROLLED_BACK
 
         async def attempt() -> None:
+            nonlocal to
             policy, row = self._moves.row(workload)
-            if row.place == ROLLED_BACK:
+            if row.place in (OBSERVED, ROLLED_BACK):
                 return
-            move(workload, row.place, ROLLED_BACK)
+            to = OBSERVED if row.place == SHADOWED else ROLLED_BACK
             # Evidence is for the journal; a look that is half a second old is good enough for it.
             look = course.look if course.look is not None and course.look.row == row else None
-            await self._moves.make(look or await self._look(course), policy, Move(ROLLED_BACK, reason, key))
+            await self._moves.make(look or await self._look(course), policy, Move(to, reason, key))
 
         async with course.lock:
             if not self._moves.was_made(workload, request_id):
                 await self._moves.persist(workload, attempt)
-                self._moves.note(workload, request_id, ROLLED_BACK, done=True)
+                self._moves.note(workload, request_id, to, done=True)
         return shadow_pb2.RollBackResponse(
             migration=await self._migration(course), policy_version=self.policy_version
         )

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 from google.protobuf.message import DecodeError
 from homeward.shadow.v1 import shadow_pb2
-from numpy.typing import NDArray
 
 from services.common.errors import DomainError
 from services.shadow import translate
@@ -28,11 +25,11 @@ from services.shadow.adapters.store import Finished, Sample, Store
 from services.shadow.core import lanes
 from services.shadow.core.experiment import Experiment
 from services.shadow.core.scorers.answer import Answer
-from services.shadow.core.scorers.registry import Scorer, scorer
 from services.shadow.core.verdict import Window
 from services.shadow.evidence import EvidenceCache
 from services.shadow.inquiry import LATE, Asks, Inquiry, LostError, Means, failure
 from services.shadow.intake import Intake
+from services.shadow.scoring import Encodes, Scoring
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +43,7 @@ DRAIN_S = 5.0
 """How long `stop` waits for samples in hand: an answer that was paid for should count."""
 RETRY_S = 1.0
 """Pause after the store has failed."""
-SCORING_THREADS = 2
-CAP, NOT_ASKED, UNREADABLE, NO_SCORER, DEFECT = "cap", "not_asked", "unreadable", "no_scorer", "defect"
+CAP, NOT_ASKED, UNREADABLE, DEFECT = "cap", "not_asked", "unreadable", "defect"
 """Reasons of losses."""
 
 T = TypeVar("T")
@@ -62,14 +58,6 @@ class Spend(Protocol):
 
     def asked(self, workload: str) -> None:
         """Counts a leg in the cloud, until it is booked."""
-        ...
-
-
-class Encodes(Protocol):
-    """services.common.encoder.Encoder."""
-
-    def encode(self, texts: Sequence[str]) -> Any:
-        """`.embeddings`: (n, d), rows of length 1."""
         ...
 
 
@@ -109,7 +97,6 @@ class Engine:
         """
         self._store = store
         self._router = router
-        self._encoder = encoder
         self._spend = spend
         self._clock = clock
         self._in_flight = in_flight
@@ -118,7 +105,6 @@ class Engine:
         self._language = Language()
         self._intake = Intake(store, self._language, clock)
         self._evidence = EvidenceCache(store)
-        self._scorers: dict[str, Scorer] = {}
         self._others: dict[tuple[bytes, int], tuple[bytes, Answer]] = {}
         """The last sovereign answer of each epoch, and the cluster of its request; never on disk."""
         self._closed: dict[tuple[bytes, int], int] = {}
@@ -130,7 +116,7 @@ class Engine:
         """Texts that the store's log may still have."""
         # One thread, so that what is written about a sample is written in order.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="samples")
-        self._scoring = ThreadPoolExecutor(SCORING_THREADS, thread_name_prefix="scoring")
+        self._scoring = Scoring(encoder, router, spend.asked, leg_timeout_s)
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -151,7 +137,7 @@ class Engine:
         with suppress(DomainError):
             await self._on_disk(self._store.forget)
         self._disk.shutdown()
-        self._scoring.shutdown()
+        self._scoring.close()
 
     async def submit(self, request: shadow_pb2.SubmitSampleRequest, *, reversed: bool | None = None) -> None:
         """Makes a sample durable. One that was submitted before changes nothing.
@@ -259,18 +245,8 @@ class Engine:
             request = shadow_pb2.SubmitSampleRequest.FromString(sample.payload)
         except DecodeError:
             raise LostError(UNREADABLE) from None
-        loop = asyncio.get_running_loop()
-        try:
-            by_name = await loop.run_in_executor(self._scoring, self._scorer, experiment.scorer)
-        except (DomainError, ValueError) as error:
-            log.error("%s can't be scored: %s", experiment.workload, error)
-            raise LostError(NO_SCORER) from None
-        language = await loop.run_in_executor(
-            self._scoring, self._language.of, translate.user_text(request.chat)
-        )
-
-        async def agree(a: Answer, b: Answer, schema: Mapping[str, Any] | None) -> Fraction:
-            return await loop.run_in_executor(self._scoring, by_name.agree, a, b, schema)
+        by_name = await self._scoring.of(experiment.scorer, request)
+        language = await self._scoring.off_loop(self._language.of, translate.user_text(request.chat))
 
         async def note_started(sample_id: bytes, started: bool) -> None:
             note = self._store.start if started else self._store.unstart
@@ -278,7 +254,7 @@ class Engine:
 
         means = Means(
             router=self._router,
-            agree=agree,
+            scorer=by_name,
             note_started=note_started,
             asked=self._spend.asked,
             other_answer=self._other_answer,
@@ -288,18 +264,6 @@ class Engine:
         inquiry = Inquiry(sample, request, experiment, language, means, self._control_share)
         self._hands[sample.sample_id].inquiry = inquiry
         return await inquiry.run()
-
-    def _scorer(self, name: str) -> Scorer:
-        if name not in self._scorers:
-            encoder = self._encoder
-
-            def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-                assert encoder is not None
-                embeddings: NDArray[np.float32] = encoder.encode(texts).embeddings
-                return embeddings
-
-            self._scorers[name] = scorer(name, embed if encoder is not None else None)
-        return self._scorers[name]
 
     def _other_answer(self, sample: Sample, cluster: bytes, sovereign: Answer) -> Answer | None:
         """Keeps a sovereign answer, and gives the one before it if that is to another question."""

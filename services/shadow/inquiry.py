@@ -39,8 +39,6 @@ LATE, SOVEREIGN_FAILED, UNSCORABLE = "late", "sovereign_failed", "unscorable"
 NO_REFERENCE = "no_reference"
 """Why a sample is lost whose cloud answer has not come: there is nothing to hold the others against."""
 
-Agree = Callable[[Answer, Answer, Mapping[str, Any] | None], Awaitable[Fraction]]
-
 
 class Asks(Protocol):
     """The router."""
@@ -54,13 +52,28 @@ class LostError(Exception):
     """The sample can't be compared, through no fault of the sovereign model's. The text is the reason."""
 
 
+class NotAskedError(Exception):
+    """The scorer can't be asked about these answers. The text is the reason, and not theirs."""
+
+
+class Scores(Protocol):
+    """The experiment's scorer, for one sample."""
+
+    async def agree(self, a: Answer, b: Answer, schema: Mapping[str, Any] | None) -> Fraction:
+        """As Scorer.agree, off the event loop. Raises LostError, NotAskedError, or what a defect raises."""
+        ...
+
+    def served(self, model: str) -> None:
+        """Is told which models serve the arms. Raises LostError if the scorer may not score them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What an inquiry works with."""
 
     router: Asks
-    agree: Agree
-    """The experiment's scorer, off the event loop."""
+    scorer: Scores
     note_started: Callable[[bytes, bool], Awaitable[None]]
     """Makes durable that models may have been asked about a sample, or that none was."""
     asked: Callable[[str], None]
@@ -219,6 +232,7 @@ class Inquiry:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         self.reached = True
         self._answers[leg.role], self._leg_ids[leg.role] = reply.answer, reply.leg_id
+        self._means.scorer.served(reply.model)
         await self._score()
 
     def _tries(self, leg: Leg, error: LegFailed) -> int:
@@ -263,7 +277,7 @@ class Inquiry:
                 continue
             self._scoring.add(role)
             found = self._answers[role]
-            agreement = await self._agree(found, reference)
+            agreement = await self._agree(found, reference, role)
             if role is Role.NOISE:
                 if agreement is not None:
                     self._keep(role, rounded_up(agreement))
@@ -279,17 +293,22 @@ class Inquiry:
     async def _degrade(self, sovereign: Answer, reference: Answer) -> None:
         other = self._means.other_answer(self.sample, self._request.cluster, sovereign)
         if other is not None:
-            agreement = await self._agree(other, reference)
+            agreement = await self._agree(other, reference, Role.SOVEREIGN)
             self._degraded = None if agreement is None else rounded_down(agreement)
 
     def _keep(self, role: Role, millionths: int) -> None:
         self._scored_unix_us[role] = self._means.clock()
         self._agreements[role] = millionths
 
-    async def _agree(self, a: Answer, b: Answer) -> Fraction | None:
+    async def _agree(self, a: Answer, b: Answer, role: Role) -> Fraction | None:
         try:
-            return await self._means.agree(a, b, self._schema)
+            return await self._means.scorer.agree(a, b, self._schema)
+        except LostError:
+            raise
         except Exception as error:
+            # Between the cloud's own answers the sovereign model has no part in what goes wrong.
+            if isinstance(error, NotAskedError) and role is not Role.SOVEREIGN:
+                raise LostError(f"judge_{error}") from None
             # Its text may have the answer in it.
             log.error("scorer %s fails: %s", self._experiment.scorer, type(error).__name__)
             return None

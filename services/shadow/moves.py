@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,11 +15,12 @@ from homeward.common.v1 import policy_pb2
 from services.common.errors import DomainError, Reason
 from services.common.policy_rows import sampling_to_proto
 from services.common.sampling import Sampling
-from services.common.stages import HOME, ROLLED_BACK, SHADOWED, Place, move
+from services.common.stages import HOME, OBSERVED, ROLLED_BACK, SHADOWED, Place, move
 from services.shadow.adapters.ledger import LedgerAdapter, Policy, Row
 from services.shadow.adapters.store import Store
 from services.shadow.core.experiment import Experiment
 from services.shadow.core.migration import SHADOW, Move
+from services.shadow.core.verdict import Window
 from services.shadow.course import Look
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ MAX_CALLS = 1000
 _DECISIONS = uuid.UUID("7f1f3c52-6f0e-4c62-9a51-6d0f0f4f7a10")
 """Namespace of the ids of shadow's decisions."""
 _CALLS = "calls"
+_BACK = (OBSERVED, ROLLED_BACK)
+"""Places where nothing is sampled."""
 
 
 class Moves:
@@ -87,14 +90,14 @@ class Moves:
         """
         row, experiment = look.row, look.experiment
         sampling = None
-        if what.to != ROLLED_BACK:
+        if what.to not in _BACK:
             if experiment is None:
                 raise _unknown_experiment(row)
             rate = experiment.reverse_rate_ppm if what.to == HOME else experiment.rate_ppm
             sampling = experiment.sampling(reversed=True, rate_ppm=rate)
         evidence = _evidence(look, what)
         approved_by = approved_by or look.situation.approved_by
-        if approved_by and what.to != ROLLED_BACK:
+        if approved_by and what.to not in _BACK:
             evidence["approved_by"] = approved_by
         await self._ledger.decide(
             _after(row, what.to, sampling),
@@ -170,7 +173,7 @@ class Moves:
     def note(self, workload: str, request_id: bytes, to: Place, *, done: bool) -> None:
         """Notes which move a call makes: before the decision, and after it."""
         _, row = self.row(workload)
-        noted = {"place": str(to), "epoch": "" if to == ROLLED_BACK else _epoch(row), "done": done}
+        noted = {"place": str(to), "epoch": "" if to in _BACK else _epoch(row), "done": done}
         calls = {**self._noted(), request_id.hex(): noted}
         self._store.set_state(_CALLS, json.dumps(dict(list(calls.items())[-MAX_CALLS:])).encode())
 
@@ -195,7 +198,7 @@ def _after(row: Row, to: Place, sampling: Sampling | None) -> policy_pb2.Workloa
 def _evidence(look: Look, what: Move) -> dict[str, Any]:
     evidence: dict[str, Any] = _about(look.experiment) if look.experiment is not None else {}
     if look.windows:
-        window = look.windows[-1]
+        window = _proof(look.windows) if what.to not in _BACK else look.windows[-1]
         evidence |= {
             "window_start": _time(window.start_unix_us),
             "histogram_sha256": window.histogram_sha256,
@@ -211,6 +214,11 @@ def _evidence(look: Look, what: Move) -> dict[str, Any]:
         if look.trip is not None:
             evidence["breaker"] = asdict(look.trip)
     return evidence
+
+
+def _proof(windows: Sequence[Window]) -> Window:
+    """The window that brought the verdict: it stands, though later ones may say less."""
+    return next((window for window in windows if window.verdict is windows[-1].verdict), windows[-1])
 
 
 def _about(experiment: Experiment) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _VERDICTS = {
     Verdict.READY: shadow_pb2.VERDICT_READY,
     Verdict.REJECTED: shadow_pb2.VERDICT_REJECTED,
 }
+_SPEAKERS = {number: name.removeprefix("ROLE_").lower() for name, number in chat_pb2.Role.items()}
 _TRACEPARENT_PARTS = 4
 
 
@@ -163,6 +164,11 @@ def user_text(chat: chat_pb2.Chat) -> str:
     return next((text for text in map(_text, turns) if text.strip()), "")
 
 
+def conversation(chat: chat_pb2.Chat) -> str:
+    """All that is said before the answer, each turn under who says it."""
+    return "\n\n".join(f"{_SPEAKERS.get(message.role, '?')}: {_said(message)}" for message in chat.messages)
+
+
 def stratum_of(request: shadow_pb2.SubmitSampleRequest, experiment: Experiment, language: str) -> str:
     """The request's stratum in an experiment."""
     values = {
@@ -192,6 +198,11 @@ def _duration(us: int) -> Duration:
 
 def _text(message: chat_pb2.Message) -> str:
     return "".join(part.text for part in message.content)
+
+
+def _said(message: chat_pb2.Message) -> str:
+    parts = [part.text or "[a picture]" for part in message.content if part.WhichOneof("part")]
+    return "\n".join([*parts, *(f"call {name}: {arguments}" for name, arguments in _calls(message))])
 
 
 def _calls(message: chat_pb2.Message) -> Sequence[tuple[str, str]]:

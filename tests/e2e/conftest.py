@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pytest
 from tests.support.stack import ROOT, stack_ports
 from tests.support.triton import needs_triton
 
-START_S = 90.0
+START_S = 180.0
 
 
 class Run:
@@ -34,10 +35,14 @@ class Run:
             "HOMEWARD_ROUTER__GRPC": address["grpc"],
             "HOMEWARD_ROUTER__CLASSIFIER": address["classifier"],
             "HOMEWARD_ROUTER__LEDGER": address["ledger"],
+            "HOMEWARD_ROUTER__SHADOW": address["shadow"],
             "HOMEWARD_ROUTER__STATE_DIR": f"{folder}/router",
             "HOMEWARD_CLASSIFIER__GRPC": address["classifier"],
             "HOMEWARD_CLASSIFIER__STATE_DIR": f"{folder}/classifier",
             "HOMEWARD_SHADOW__GRPC": address["shadow"],
+            "HOMEWARD_SHADOW__ROUTER": address["grpc"],
+            "HOMEWARD_SHADOW__LEDGER": address["ledger"],
+            "HOMEWARD_SHADOW__STATE_DIR": f"{folder}/shadow",
             "HOMEWARD_LEDGER__GRPC": address["ledger"],
             "HOMEWARD_LEDGER__STATE_DIR": f"{folder}/ledger",
             "HOMEWARD_CLICKHOUSE__URL": f"http://{address['clickhouse']}",
@@ -48,6 +53,8 @@ class Run:
             "HOMEWARD_LOCAL__COLLECTOR": address["collector"],
             "HOMEWARD_TRITON__HOME__REPLICAS": f'["{address["triton"]}"]',
             "HOMEWARD_LOCAL__STATE_DIR": str(folder),
+            # It goes on for minutes after the start; test_migration.py has it.
+            "HOMEWARD_LOCAL__MIGRATION": "false",
             "HOMEWARD_UPSTREAMS__CLOUD__BASE_URL": f"http://{address['cloud']}/v1",
         }
         self._lines: list[str] = []
@@ -75,10 +82,10 @@ class Run:
         self.wait_for("Ctrl-C stops everything", ended=True)
         return self
 
-    def wait_for(self, text: str, *, ended: bool = False) -> None:
+    def wait_for(self, text: str, *, ended: bool = False, limit_s: float = START_S) -> None:
         """Waits until it says the text; with `ended`, its end will do too."""
         assert self._process is not None
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + limit_s
         with self._said:
             while not any(text in line for line in self._lines):
                 if self._process.poll() is not None and ended:
@@ -135,6 +142,21 @@ class Run:
             with self._said:
                 self._lines.append(line.rstrip("\n"))
                 self._said.notify_all()
+
+
+def query(run: Run, sql: str) -> str:
+    """The answer of ClickHouse to the analysts' user."""
+    here = run.endpoints()
+    request = urllib.request.Request(
+        here["clickhouse_url"],
+        data=sql.encode(),
+        headers={
+            "X-ClickHouse-User": here["clickhouse_user"],
+            "X-ClickHouse-Key": here["clickhouse_password"],
+        },
+    )
+    with urllib.request.urlopen(request) as response:
+        return str(response.read().decode().rstrip("\n"))
 
 
 @pytest.fixture

@@ -14,25 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import Run, query
 from tests.support.stack import ROOT, stack_ports
 
 GIB = 2**30
-
-
-def query(run: Run, sql: str) -> str:
-    """The answer of ClickHouse to the analysts' user."""
-    here = run.endpoints()
-    request = urllib.request.Request(
-        here["clickhouse_url"],
-        data=sql.encode(),
-        headers={
-            "X-ClickHouse-User": here["clickhouse_user"],
-            "X-ClickHouse-Key": here["clickhouse_password"],
-        },
-    )
-    with urllib.request.urlopen(request) as response:
-        return str(response.read().decode().rstrip("\n"))
 
 
 def test_it_tells_where_everything_is_to_people_and_to_programs(run: Run) -> None:

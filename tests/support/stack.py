@@ -24,7 +24,12 @@ from deploy.local.state import Secrets
 from tests.support.triton import needs_triton
 
 ROOT = Path(__file__).parents[2]
-SECRETS = Secrets(api_key="hw-test-demo", clickhouse_password="writer-test", analyst_password="analyst-test")
+SECRETS = Secrets(
+    api_key="hw-test-demo",
+    clickhouse_password="writer-test",
+    analyst_password="analyst-test",
+    shadow_key="hw-test-shadow",
+)
 WAIT_S = 30.0
 """How long a condition may take to come true; none of ours takes a tenth of it."""
 
@@ -34,6 +39,7 @@ http = "127.0.0.1:{http}"
 grpc = "127.0.0.1:{grpc}"
 classifier = "127.0.0.1:{classifier}"
 ledger = "127.0.0.1:{ledger}"
+shadow = "127.0.0.1:{shadow}"
 state_dir = "{folder}/router"
 
 [classifier]
@@ -42,6 +48,9 @@ state_dir = "{folder}/classifier"
 
 [shadow]
 grpc = "127.0.0.1:{shadow}"
+router = "127.0.0.1:{grpc}"
+ledger = "127.0.0.1:{ledger}"
+state_dir = "{folder}/shadow"
 
 [ledger]
 grpc = "127.0.0.1:{ledger}"
@@ -73,6 +82,9 @@ provider = "homeward-stand-in"
 region = "eu"
 models = ["stand-in-*"]
 
+[keys.shadow]
+scopes = ["experiments"]
+
 [models."gpt-4o-mini"]
 routes = [{{ upstream = "cloud", model = "stand-in-mini" }}]
 
@@ -92,6 +104,12 @@ system_prompts = ["You triage tickets."]
 owner = "editors"
 task_type = "summarization"
 """
+
+DEMO_KEY = """
+[keys.demo]
+scopes = ["approvals"]
+"""
+"""Settings of the demo key, unless `extra_settings` has others."""
 
 HOME = """
 [upstreams.home]
@@ -121,6 +139,8 @@ class Stack:
         if extra_settings.startswith(HOME):
             needs_triton()
             extra_settings = HOME.format(**self.ports) + extra_settings.removeprefix(HOME)
+        if "[keys.demo]" not in extra_settings:
+            extra_settings += DEMO_KEY
         self.settings_file.write_text(settings + extra_settings)
         self._environment = environment
         self.parts: dict[str, Part] = {}
@@ -144,8 +164,7 @@ class Stack:
     async def start(self, *names: str) -> None:
         """Starts the named parts, or all, and waits until each is well."""
         if not self.parts:
-            environment = {**os.environ, "HOMEWARD_KEYS__DEMO__SHA256": SECRETS.api_key_sha256}
-            config = load_local(self.settings_file, {**environment, **self._environment})
+            config = load_local(self.settings_file, {**os.environ, **self._environment})
             built = await asyncio.to_thread(build, config, SECRETS, self.settings_file, self.folder, None)
             self.parts = {part.name: part for part in built}
         for name in names or self.parts:

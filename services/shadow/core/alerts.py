@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 
 from services.common.words import Stage
 from services.shadow.core import funnel as funnels
-from services.shadow.core.funnel import SHED, Funnel
+from services.shadow.core.funnel import LOST, SHED, Funnel
 from services.shadow.core.migration import wrong_controls
+from services.shadow.core.scorers.judge import NOT_ALLOWED, SERVES_AN_ARM
 from services.shadow.core.verdict import Verdict
+
+_JUDGES = {
+    SERVES_AN_ARM: "the judge serves an arm of the comparison",
+    NOT_ALLOWED: "the judge's model is nowhere that the workload's data class allows",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,11 @@ def alerts(facts: Facts) -> dict[str, str]:
     told.update(zip([name for name, on in names if on], sentences, strict=True))
     if shed := facts.recent.lost(SHED):
         told["shedding"] = f"{shed:,} samples were shed within the last minutes"
+    for reason, sentence in _JUDGES.items():
+        if lost := facts.epoch.losses.get((LOST, reason), 0):
+            told[reason] = (
+                f"{sentence}, so {lost:,} of the epoch's samples have no vote; begin an epoch with another"
+            )
     for lane, sentence in wrong_controls(facts.controls).items():
         told[f"control {lane}"] = f"the control lane {lane!r} is wrong: {sentence}"
     if facts.stage in (Stage.CANARY, Stage.HOME) and facts.sleeping_breaker:

@@ -6,11 +6,13 @@ windows, strata, rates) may change, and each change is a new epoch, which may sp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from services.common.errors import DomainError, Reason, invalid_request
 from services.common.sampling import PPM, Sampling
-from services.shadow.core.scorers.registry import SCORER_NAMES
+from services.shadow.core.scorers.judge import check_judge, judge_model
+from services.shadow.core.scorers.registry import KNOWN_SCORERS, is_scorer
 from services.shadow.core.triplets import MAX_EPOCH
 from services.shadow.core.verdict import Rules
 
@@ -34,7 +36,7 @@ class Wanted:
 
     workload: str
     scorer: str
-    """A name of SCORER_NAMES."""
+    """As `is_scorer` has it."""
     margin: float
     """δ, above 0 and below 1."""
     alpha: float
@@ -127,7 +129,13 @@ class Experiment:
 
 
 def registered(
-    wanted: Wanted, last: Experiment | None, *, experiment_id: bytes, salt: bytes, now_unix_us: int
+    wanted: Wanted,
+    last: Experiment | None,
+    *,
+    experiment_id: bytes,
+    salt: bytes,
+    now_unix_us: int,
+    arm_models: Iterable[str] = (),
 ) -> Experiment:
     """The experiment that is registered: the first epoch of a workload's, or the next one of its last.
 
@@ -137,12 +145,16 @@ def registered(
         experiment_id: 16 bytes, used if there is none.
         salt: 16 random bytes; each epoch draws anew.
         now_unix_us: microseconds since the epoch.
+        arm_models: that are known to be compared; none of them may judge.
 
     Raises:
         DomainError: INVALID_REQUEST, or EXPERIMENT_FIXED for another margin or alpha, and when there is no
             error left for one more epoch.
     """
     _check(wanted)
+    judge = judge_model(wanted.scorer)
+    if judge is not None:
+        check_judge(judge, arm_models)
     epoch = 1
     if last is not None:
         for name in ("workload", "margin", "alpha"):
@@ -167,7 +179,7 @@ def _check(wanted: Wanted) -> None:
     values = wanted.stratum_values
     for name, valid, expected in (
         ("workload", bool(wanted.workload), "the name of a workload"),
-        ("scorer", wanted.scorer in SCORER_NAMES, f"one of {', '.join(SCORER_NAMES)}"),
+        ("scorer", is_scorer(wanted.scorer), f"one of {KNOWN_SCORERS}"),
         ("margin", 0 < wanted.margin < 1, "above 0 and below 1"),
         ("alpha", 0 < wanted.alpha < 0.5, "above 0 and below 0.5"),
         ("window", MIN_WINDOW_US <= wanted.window_us <= MAX_WINDOW_US, "a second to a year"),

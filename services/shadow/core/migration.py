@@ -184,9 +184,13 @@ def _reason(at: Situation) -> str:
     if at.place == SHADOWED:
         return f"parity within the margin is proven after {_windows(at.closed_windows)}{approved}"
     return (
-        f"{at.place} went well: {at.answered_at_home:,} requests answered at home in"
+        f"{at.place} went well: {_requests(at.answered_at_home)} answered at home in"
         f" {_seconds((at.now_unix_us - at.since_unix_us) / US_PER_S)}{approved}"
     )
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} request" if count == 1 else f"{count:,} requests"
 
 
 def _windows(count: int) -> str:

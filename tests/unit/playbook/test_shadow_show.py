@@ -78,7 +78,7 @@ def test_the_page_has_it_all(tmp_path: Path, shadow: Shadow) -> None:
         "4 shed: queue (drawn, and not handed to shadow: no vote)",
         "tools: lacks it: it answers in prose (needed: 12 % of requests)",
         f"What keeps it from CANARY 1%:\n  - {COLLECTING}\n  - {APPROVAL}",
-        "Alarm after the cutover: ln M 0.50; it rolls back at 11.51.",
+        "Alarm after the cutover: ln M 0.50; it rolls back at ln 100,000 = 11.51.",
         "alert: [much] is lost",
         f"Picture: {tmp_path}/state/pictures/shadow-triage.png",
         "Next: ",

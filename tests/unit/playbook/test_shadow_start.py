@@ -95,6 +95,7 @@ def test_the_defaults_are_those_of_weekly_traffic_and_of_the_task_type(
     ("options", "field", "value"),
     [
         (["--scorer", "token_f1@1"], "scorer", "token_f1@1"),
+        (["--scorer", "judge@1:gpt-4o"], "scorer", "judge@1:gpt-4o"),
         (["--margin", "0.1"], "margin", 0.1),
         (["--alpha", "0.01"], "alpha", 0.01),
         (["--rate", "0.5"], "rate_ppm", 500_000),
@@ -155,6 +156,7 @@ def test_without_a_scorer_that_fits_one_must_be_named(
     assert done.exit_code == 1
     assert said in done.stderr
     assert "Next: " in done.stderr
+    assert ("name one by --scorer: judge@1:MODEL" in done.stderr) is (workload != "nobody")
     assert run(tmp_path, workload, "--yes", "--scorer", "text_overlap@1").exit_code == 0
     assert registered(shadow).scorer == "text_overlap@1"
 

@@ -274,7 +274,7 @@ async def test_an_answer_that_came_in_time_counts_though_the_noise_is_late(tmp_p
     async with bench(tmp_path, Router({NOISE_CLOUD: [None]})) as made:
         await made.engine.submit(request())
         await made.until(lambda: len(made.router.asked) == 2)
-        await asyncio.wrap_future(made.engine._scoring.submit(int))  # what was to be scored is scored
+        await asyncio.wrap_future(made.engine._scoring.threads.submit(int))  # what was to be scored is scored
         await made.until(lambda: made.engine._hands[request().sample_id].inquiry._agreements)  # type: ignore[union-attr]  # it is in hand
         made.now = NOW + 15 * SECOND
         await made.until(lambda: made.rows)
@@ -368,7 +368,7 @@ async def test_an_answer_that_breaks_its_scorer_gains_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with bench(tmp_path, Router({SHADOW_HOME: ["poison"]})) as made:
-        known = made.engine._scorer("exact_match@1")
+        known = made.engine._scoring.named("exact_match@1")
         whole = known.agree
 
         def agree(a: Any, b: Any, schema: Any = None) -> Any:

@@ -153,12 +153,22 @@ async def test_what_a_probe_finds(
     capability = await (await prober(door)).probe(SUBJECT, need)
     assert capability.passed == passed
     assert capability.found.startswith(found)
-    assert (capability.need, capability.probe_unix_us) == (need, 42)
+    assert capability.covers(need)
+    assert capability.probe_unix_us == 42
     for request in door.asked:
         assert request.routing == router_pb2.Routing(
             workload="triage", purpose=leg_pb2.PURPOSE_PROBE, target=leg_pb2.TARGET_SOVEREIGN
         )
         assert request.chat.model == "small"
+
+
+async def test_a_context_is_found_with_room_for_longer_prompts(prober: Callable[[Door], Any]) -> None:
+    roomy = await (await prober(Door(asked=[]))).probe(SUBJECT, Need("context_length", "", 2_000))
+    assert roomy.covers(Need("context_length", "", 2_500))
+    # The door holds 4,000: what is needed fits, the room does not.
+    tight = await (await prober(Door(asked=[]))).probe(SUBJECT, Need("context_length", "", 3_900))
+    assert tight.passed
+    assert not tight.covers(Need("context_length", "", 3_901))
 
 
 async def test_the_parts_that_the_workload_uses_are_sent(prober: Callable[[Door], Any]) -> None:

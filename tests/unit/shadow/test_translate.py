@@ -86,6 +86,23 @@ def test_answers() -> None:
     assert len(translate.choice_answer(leg).tool_calls) == 1
 
 
+def test_a_conversation_is_told_by_who_says_what() -> None:
+    call = chat_pb2.ToolCall(name="look_up", arguments_json='{"a":1}')
+    chat = chat_pb2.Chat(
+        messages=[
+            text("Be kind.", chat_pb2.ROLE_SYSTEM),
+            text("What is this?"),
+            chat_pb2.Message(role=chat_pb2.ROLE_ASSISTANT, tool_calls=[call]),
+            text("A cat.", 77),  # type: ignore[arg-type]  # of a later version
+        ]
+    )
+    chat.messages[1].content.add(image_url="https://example.org/cat.png")
+    assert translate.conversation(chat) == (
+        "system: Be kind.\n\nuser: What is this?\n[a picture]\n\n"
+        'assistant: call look_up: {"a":1}\n\n?: A cat.'
+    )
+
+
 def test_a_schema_keeps_its_whole_numbers() -> None:
     schema = {"type": "array", "maxItems": 5, "items": {"type": "number", "minimum": 0.5}}
     chat = chat_pb2.Chat()

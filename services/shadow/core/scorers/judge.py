@@ -1,4 +1,4 @@
-"""`judge@1`: a judge model that is asked in both orders. For open-ended work. The pure part: words and rules.
+"""`judge@1:MODEL`: a judge model that is asked in both orders, for open-ended work. The pure part: its rules.
 
 Whoever calls the judge goes through the router. The judge never sees which answer is whose; it must not be a
 model that serves either arm, since models prefer their own words.
@@ -7,15 +7,22 @@ model that serves either arm, since models prefer their own words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from fractions import Fraction
+from typing import Any
 
 import orjson
 
 from services.common.errors import invalid_request
+from services.shadow.core.scorers.answer import Answer
+from services.shadow.core.scorers.standing import Standing, standing
 
 NAME = "judge@1"
+FORM = f"{NAME}:MODEL"
+"""How an experiment names it; MODEL is one of the router's."""
+SERVES_AN_ARM, NOT_ALLOWED = "judge_serves_an_arm", "judge_not_allowed"
+"""Reasons of losses that stay until somebody changes something."""
 MAX_REPLY_CHARS = 20_000
 """Of a judge's reply, its last: the verdict stands at the end."""
 
@@ -31,6 +38,8 @@ Think in a few sentences, then end with one line and nothing after it: `VERDICT:
 `VERDICT: tie` if neither is better."""
 
 _VERDICT = re.compile(r"[\s*_`>#]*VERDICT\s*:[\s*_`]*(1|2|tie)[\s*_`.]*", re.IGNORECASE)
+_MODEL = re.compile(r"[!-~]{1,128}")
+"""As models are named: `gpt-4o`, `openai/gpt-4o`, `llama3:8b`."""
 _SNAPSHOT = re.compile(r"([-@:](latest|preview|\d{4}-?\d{2}-?\d{2}|\d{4}))+$")
 
 
@@ -53,6 +62,35 @@ class Judgement(StrEnum):
     def agreement(self) -> Fraction:
         """As a score: 1, one half, 0."""
         return {Judgement.WIN: Fraction(1), Judgement.TIE: Fraction(1, 2), Judgement.LOSE: Fraction(0)}[self]
+
+
+def judge_model(scorer: str) -> str | None:
+    """The model of `judge@1:MODEL`; None for another scorer, and where no model can have that name."""
+    name, colon, model = scorer.partition(":")
+    return model if name == NAME and colon and _MODEL.fullmatch(model) else None
+
+
+def settled_judgement(a: Answer, b: Answer, schema: Mapping[str, Any] | None) -> Judgement | None:
+    """What needs no judge to be said; None if it does.
+
+    Args:
+        a: the answer that is held against the reference.
+        b: the reference.
+        schema: the JSON schema that the request asked for, if it did.
+    """
+    mine, other = standing(a, schema), standing(b, schema)
+    # To answer where the cloud refuses is no win: the cloud may have been right to.
+    if mine is not other or bool(a.tool_calls) != bool(b.tool_calls):
+        return Judgement.LOSE
+    if mine in (Standing.REFUSED, Standing.EMPTY) or (a.text, a.tool_calls) == (b.text, b.tool_calls):
+        return Judgement.TIE
+    return None
+
+
+def shown(answer: Answer) -> str:
+    """An answer as the judge sees it: what is said, then what is called."""
+    calls = [f"call {call.name}: {call.arguments_json}" for call in answer.tool_calls]
+    return "\n".join([answer.text, *calls] if answer.text else calls)
 
 
 def messages(request: str, first: str, second: str) -> list[dict[str, str]]:
@@ -98,7 +136,7 @@ def check_judge(judge_model: str, arm_models: Iterable[str]) -> None:
     for model in arm_models:
         if _same_model(judge_model) == _same_model(model):
             raise invalid_request(
-                "experiment.judge_model", f"a model that serves neither arm; {model} does", judge_model
+                "experiment.scorer", f"a judge that serves neither arm; {model} does", judge_model
             )
 
 

@@ -14,12 +14,22 @@ from services.common.errors import invalid_request
 from services.shadow.core.scorers.answer import Answer
 from services.shadow.core.scorers.exact_match import ExactMatch
 from services.shadow.core.scorers.json_fields import JsonFields
+from services.shadow.core.scorers.judge import FORM, judge_model
 from services.shadow.core.scorers.meaning import Embed
 from services.shadow.core.scorers.text_overlap import TextOverlap
 from services.shadow.core.scorers.token_f1 import TokenF1
 from services.shadow.core.scorers.tool_calls import ToolCalls
 
-__all__ = ["DEFAULT_SCORERS", "SCORER_NAMES", "Embed", "Scorer", "needs_encoder", "scorer"]
+__all__ = [
+    "DEFAULT_SCORERS",
+    "KNOWN_SCORERS",
+    "SCORER_NAMES",
+    "Embed",
+    "Scorer",
+    "is_scorer",
+    "needs_encoder",
+    "scorer",
+]
 
 
 class Scorer(Protocol):
@@ -45,6 +55,9 @@ _EMBEDDING: Mapping[str, Callable[[Embed], Scorer]] = {
 }
 
 SCORER_NAMES: tuple[str, ...] = (*_PLAIN, *_EMBEDDING)
+"""The pure ones: `scorer` makes them."""
+KNOWN_SCORERS = ", ".join((*SCORER_NAMES, FORM))
+"""What an experiment may name, for people."""
 
 DEFAULT_SCORERS: Mapping[str, str] = {
     "classification": ExactMatch.name,
@@ -57,6 +70,11 @@ DEFAULT_SCORERS: Mapping[str, str] = {
 }
 """By the label of a task type. Code, reasoning and open-ended work have none: two right answers may share
 nothing, so they need a judge, or an owner who names a scorer."""
+
+
+def is_scorer(name: str) -> bool:
+    """Whether an experiment may name it: a pure scorer, or a judge by its model."""
+    return name in SCORER_NAMES or judge_model(name) is not None
 
 
 def needs_encoder(name: str) -> bool:
@@ -78,7 +96,7 @@ def scorer(name: str, embed: Embed | None) -> Scorer:
     if name in _PLAIN:
         return _PLAIN[name]()
     if name not in _EMBEDDING:
-        raise invalid_request("experiment.scorer", f"one of {', '.join(SCORER_NAMES)}", name)
+        raise invalid_request("experiment.scorer", f"one of {KNOWN_SCORERS}", name)
     if embed is None:
         raise ValueError(f"{name} needs an encoder")
     return _EMBEDDING[name](embed)

@@ -26,6 +26,16 @@ HALF = 500_000
         (Facts(Stage.SHADOWED, controls={"degraded": Verdict.READY}), ["control degraded"]),
         (Facts(Stage.SHADOWED, controls={"cloud": Verdict.REJECTED}), ["control cloud"]),
         (Facts(Stage.SHADOWED, controls={"cloud": Verdict.READY, "degraded": Verdict.REJECTED}), []),
+        (
+            Facts(
+                Stage.SHADOWED, HALF, epoch=Funnel(sampled=100, losses={("lost", "judge_serves_an_arm"): 1})
+            ),
+            ["judge_serves_an_arm"],
+        ),
+        (
+            Facts(Stage.SHADOWED, HALF, epoch=Funnel(sent=6, losses={("lost", "judge_not_allowed"): 6})),
+            ["bias", "judge_not_allowed"],
+        ),
         (Facts(Stage.SHADOWED, sleeping_breaker="it sleeps"), []),
         (Facts(Stage.CANARY, sleeping_breaker="it sleeps"), ["breaker"]),
         (Facts(Stage.HOME, experiment_known=False), ["experiment"]),

@@ -40,6 +40,9 @@ def register(wanted: Wanted, last: Experiment | None = None, now: int = 5 * DAY 
     [
         ({"workload": ""}, "workload"),
         ({"scorer": "vibes@1"}, "scorer"),
+        ({"scorer": "judge@1"}, "scorer"),
+        ({"scorer": "judge@1:"}, "scorer"),
+        ({"scorer": "exact_match@1:gpt-4o"}, "scorer"),
         ({"margin": 0.0}, "margin"),
         ({"margin": 1.0}, "margin"),
         ({"margin": float("nan")}, "margin"),
@@ -89,6 +92,19 @@ def test_what_is_promised_never_changes(change: dict[str, object]) -> None:
     with pytest.raises(DomainError) as caught:
         register(replace(WANTED, **change), register(WANTED))  # type: ignore[arg-type]  # fields of the table
     assert caught.value.reason is Reason.EXPERIMENT_FIXED
+
+
+def test_a_judge_is_named_and_may_serve_no_arm_that_is_known() -> None:
+    wanted = replace(WANTED, scorer="judge@1:gpt-4o")
+    ids = {"experiment_id": FIRST_ID, "salt": SALT}
+    made = registered(wanted, None, **ids, now_unix_us=0, arm_models=["gpt-4o-mini"])
+    assert made.scorer == "judge@1:gpt-4o"
+    with pytest.raises(DomainError) as caught:
+        registered(wanted, None, **ids, now_unix_us=0, arm_models=["gpt-4o-2024-08-06"])
+    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert caught.value.metadata["field"] == "experiment.scorer"
+    # What is no judge may be compared with whatever it likes.
+    registered(WANTED, None, **ids, now_unix_us=0, arm_models=["exact_match@1"])
 
 
 def test_the_error_is_spent_at_last() -> None:

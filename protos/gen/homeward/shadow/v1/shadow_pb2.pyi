@@ -80,7 +80,7 @@ class Experiment(_message.Message):
     workload: _builtins.str
     """workload is the name of what is compared."""
     scorer: _builtins.str
-    """scorer names the scorer and its version: `exact_match@1`."""
+    """scorer names the scorer and its version: `exact_match@1`, or `judge@1:MODEL`."""
     margin: _builtins.float
     """margin is δ, the largest quality gap that counts as parity: above 0 and below 1."""
     alpha: _builtins.float

@@ -138,7 +138,8 @@ class ShadowServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RollBack(self, request, context):
-        """RollBack moves a workload back to the cloud at once. Needs a key as CutOver does.
+        """RollBack moves a workload back to the cloud at once. One that is only SHADOWED goes back to OBSERVED:
+        its comparison ends. Needs a key as CutOver does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

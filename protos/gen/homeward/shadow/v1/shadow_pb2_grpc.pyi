@@ -58,7 +58,9 @@ class ShadowServiceStub:
     says by what, and with STAGE_MOVE_FORBIDDEN if there is no next stage.
     """
     RollBack: _grpc.UnaryUnaryMultiCallable[_shadow_pb2.RollBackRequest, _shadow_pb2.RollBackResponse]
-    """RollBack moves a workload back to the cloud at once. Needs a key as CutOver does."""
+    """RollBack moves a workload back to the cloud at once. One that is only SHADOWED goes back to OBSERVED:
+    its comparison ends. Needs a key as CutOver does.
+    """
 
 @_typing.type_check_only
 class ShadowServiceAsyncStub(ShadowServiceStub):
@@ -90,7 +92,9 @@ class ShadowServiceAsyncStub(ShadowServiceStub):
     says by what, and with STAGE_MOVE_FORBIDDEN if there is no next stage.
     """
     RollBack: _aio.UnaryUnaryMultiCallable[_shadow_pb2.RollBackRequest, _shadow_pb2.RollBackResponse]  # type: ignore[assignment]
-    """RollBack moves a workload back to the cloud at once. Needs a key as CutOver does."""
+    """RollBack moves a workload back to the cloud at once. One that is only SHADOWED goes back to OBSERVED:
+    its comparison ends. Needs a key as CutOver does.
+    """
 
 class ShadowServiceServicer(metaclass=_abc_1.ABCMeta):
     """ShadowService compares targets on sampled requests and keeps the evidence. It talks to no model
@@ -167,6 +171,8 @@ class ShadowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _shadow_pb2.RollBackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_shadow_pb2.RollBackResponse, _abc.Awaitable[_shadow_pb2.RollBackResponse]]:
-        """RollBack moves a workload back to the cloud at once. Needs a key as CutOver does."""
+        """RollBack moves a workload back to the cloud at once. One that is only SHADOWED goes back to OBSERVED:
+        its comparison ends. Needs a key as CutOver does.
+        """
 
 def add_ShadowServiceServicer_to_server(servicer: ShadowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
