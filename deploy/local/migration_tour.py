@@ -220,7 +220,6 @@ class MigrationTour:
             told.rejected = True
             self._tell(story.rejection(migration))
             self._traffic.forget(workload)
-            self._waiting.append(Waiting(workload, "cloud", self._policy_version))
 
     def _tell_decision(self, item: ledger_pb2.Decision) -> None:
         first, *rest = story.decision(item)
@@ -229,7 +228,8 @@ class MigrationTour:
             self._more(line)
         after = story.place(item.after)
         target = TARGETS.get(after.stage, "cloud")
-        self._waiting.append(Waiting(item.workload, target, item.policy_version, compared=after == SHADOWED))
+        compared = after == SHADOWED and item.after.sampling.rate_ppm > 0
+        self._waiting.append(Waiting(item.workload, target, item.policy_version, compared=compared))
 
     def _tell_traces(self) -> None:
         """Shows the first request under each new policy, once it has been answered."""

@@ -86,7 +86,8 @@ def rejection(migration: shadow_pb2.Migration) -> str:
 def decision(item: ledger_pb2.Decision) -> list[str]:
     """A move, its evidence, and its entry in the journal."""
     before, after = place(item.before), place(item.after)
-    what = f"{before} → {after}" if before != after else f"{after}, sampled anew"
+    same = f"{after}, sampled {'anew' if item.after.sampling.rate_ppm else 'no longer'}"
+    what = f"{before} → {after}" if before != after else same
     lines = [f"{item.workload}: {what}. {item.reason} (decided by {item.actor})"]
     evidence = _evidence(json_format.MessageToDict(item.evidence))
     if evidence:

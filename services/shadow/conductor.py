@@ -28,7 +28,7 @@ from services.shadow.alarms import MINUTE_US, Alarms
 from services.shadow.core.experiment import Experiment, registered
 from services.shadow.core.funnel import Funnel
 from services.shadow.core.lanes import COMPARISON, CONTROLS
-from services.shadow.core.migration import Move, Wait, step
+from services.shadow.core.migration import Move, Wait, is_settled, step
 from services.shadow.core.verdict import Window
 from services.shadow.course import Course, Look
 from services.shadow.gatekeeper import Gatekeeper
@@ -330,6 +330,8 @@ class Conductor:
             what = step(look.situation, course.terms)
             if isinstance(what, Move) and self._ledger.connected:
                 await self._moves.make(look, policy, what)
+            elif is_settled(look.situation) and self._ledger.connected:
+                await self._moves.rest(look, policy)
         self._gatekeeper.look(course, look)
 
     async def _look(self, course: Course) -> Look:

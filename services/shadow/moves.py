@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -108,6 +108,26 @@ class Moves:
             _request_id(experiment, row, what.to, policy),
         )
         log.info("%s goes from %s to %s: %s", row.proto.workload, row.place, what.to, what.reason)
+
+    async def rest(self, look: Look, policy: Policy) -> None:
+        """Ends the sampling of an epoch whose verdict stands. Does nothing if it has ended.
+
+        Raises:
+            DomainError: what the ledger says.
+        """
+        row, sampling = look.row, look.row.sampling
+        if sampling is None or not sampling.rate_ppm:
+            return
+        reason = "the verdict is REJECTED, and more samples can't change that"
+        await self._ledger.decide(
+            _after(row, SHADOWED, replace(sampling, rate_ppm=0)),
+            policy.version,
+            SHADOW,
+            reason,
+            _evidence(look, Move(SHADOWED, reason)),
+            _request_id(look.experiment, row, SHADOWED, policy),
+        )
+        log.info("%s is sampled no longer: %s", row.proto.workload, reason)
 
     async def begin(self, experiment: Experiment) -> None:
         """Lets the comparison of a registered epoch begin, if it has not.

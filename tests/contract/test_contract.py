@@ -79,11 +79,18 @@ def raised_errors() -> list[object]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "DomainError":
                 reason = node.args[0]
-                if isinstance(reason, ast.Attribute):
-                    keys = {keyword.arg for keyword in node.keywords}
+                if isinstance(reason, ast.Attribute) and reason.attr.isupper():
+                    keys = {key for keyword in node.keywords for key in keys_of(keyword)}
                     where = f"{file.relative_to(ROOT)}:{node.lineno}"
                     found.append(pytest.param(reason.attr, keys, id=f"{where} {reason.attr}"))
     return found
+
+
+def keys_of(keyword: ast.keyword) -> list[object]:
+    """The names that an argument gives: its own, or those of `**{…}`, for names that are Python's words."""
+    if keyword.arg is None and isinstance(keyword.value, ast.Dict):
+        return [ast.literal_eval(key) for key in keyword.value.keys if key is not None]
+    return [keyword.arg]
 
 
 def test_every_service_of_the_contract_is_served() -> None:

@@ -114,6 +114,12 @@ async def test_a_worse_model_stays_in_the_cloud(stack: Stack, tmp_path: Path, wo
         assert refused.value.reason is Reason.MOVE_BLOCKED
         assert refused.value.metadata["blocks"].startswith("the verdict is REJECTED")
         assert house.place == SHADOWED
+        made = await decisions(stack, workload)
+        assert places(made) == [SHADOWED, SHADOWED]
+        # What can't change any more is paid for no longer.
+        assert [item.after.sampling.rate_ppm > 0 for item in made] == [True, False]
+        assert json_format.MessageToDict(made[-1].evidence)["verdict"] == "REJECTED"
+        assert (await house.register()).epoch == 2
 
 
 async def test_what_the_endpoint_lacks_blocks(stack: Stack, tmp_path: Path, workload: str) -> None:

@@ -105,6 +105,11 @@ def step(at: Situation, terms: Terms) -> Step:
     return Move(to, _reason(at))
 
 
+def is_settled(at: Situation) -> bool:
+    """Whether more samples would cost and change nothing: a verdict of REJECTED stands for its epoch."""
+    return at.place == SHADOWED and at.verdict is Verdict.REJECTED
+
+
 def blocks_of(at: Situation, terms: Terms) -> tuple[str, ...]:
     """All that keeps the workload from its next place, each a sentence."""
     told = [*_evidence(at), *at.gate]
