@@ -19,8 +19,8 @@ from tests.support.migration import Traffic, migration, parity_stack, register
 from tests.support.stack import until
 
 PARTS = ("shadow", "ledger", "router", "router-1")
-KILLS = 6
-BETWEEN = 40
+KILLS = 4
+BETWEEN = 30
 """Answers of applications between two kills."""
 LIMIT_S = 90.0
 
@@ -34,7 +34,7 @@ async def test_the_verdict_is_that_of_its_triplets_though_parts_are_killed_and_n
     async with stack:
         await stack.start()
         experiment = await register(stack)
-        traffic = Traffic(stack, callers=4)
+        traffic = Traffic(stack, callers=2)
         try:
             for _ in range(KILLS):
                 enough = len(traffic.answered) + BETWEEN
