@@ -13,8 +13,18 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from deploy.local.config import Local
+from playbook.plan.settings import Estimate, Finance, Plan
 from services.classifier.config import Classifier
-from services.common.settings import Budget, ClickHouse, Cutover, DataClass, Section, Telemetry, Workload
+from services.common.settings import (
+    Budget,
+    ClickHouse,
+    Cutover,
+    DataClass,
+    PersonalData,
+    Section,
+    Telemetry,
+    Workload,
+)
 from services.ledger.config import Ledger, PoolSettings, PriceSettings
 from services.router.config import (
     KeySettings,
@@ -40,10 +50,14 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("[keys.NAME]", KeySettings),
     ("[workloads.NAME]", Workload),
     ("[workloads.NAME.cutover]", Cutover),
+    ("[workloads.NAME.personal_data]", PersonalData),
     ("[data_classes.NAME]", DataClass),
     ("[[prices]]", PriceSettings),
     ("[pools.NAME]", PoolSettings),
     ("[budgets.NAME]", Budget),
+    ("[plan]", Plan),
+    ("[finance]", Finance),
+    ("[finance] figures", Estimate),
     ("[classifier]", Classifier),
     ("[shadow]", Shadow),
     ("[ledger]", Ledger),
@@ -108,7 +122,12 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(arguments[0])}"
     names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
     name = getattr(annotation, "__name__", str(annotation))
-    sections = {"RouteSettings": "`{ upstream, model }`", "Cutover": "table"}
+    sections = {
+        "RouteSettings": "`{ upstream, model }`",
+        "Cutover": "table",
+        "PersonalData": "table",
+        "Estimate": "`{ value, low, high, note }`",
+    }
     return {"Decimal": "number", **sections, **names}.get(name, name)
 
 

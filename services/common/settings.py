@@ -36,11 +36,13 @@ SECTIONS = frozenset(
         "classifier",
         "clickhouse",
         "data_classes",
+        "finance",
         "keys",
         "ledger",
         "limits",
         "local",
         "models",
+        "plan",
         "pools",
         "prices",
         "router",
@@ -70,6 +72,7 @@ TaskTypeName = Literal[
     "tool_use",
 ]
 TargetName = Literal["cloud", "sovereign"]
+DetectorName = Literal["email", "iban", "card", "national_id", "ip", "birth_date", "phone", "address"]
 PurposeName = Literal["production", "shadow", "noise", "judge", "probe"]
 
 MIN_EXAMPLES = 5
@@ -128,6 +131,19 @@ class Cutover(Section):
         return self
 
 
+class PersonalData(Section):
+    """`[workloads.NAME.personal_data]`: what its requests are read for before they may go to the cloud.
+
+    How well each detector works is in docs/residency.md. Names of people are found by none.
+    """
+
+    detectors: list[DetectorName] = Field(min_length=1)
+    """What is looked for in the texts of messages, tool results and tool arguments."""
+    on_hit: Literal["sovereign", "mask"] = "sovereign"
+    """What a hit does: the request runs at home or not at all (`sovereign`), or what goes to the cloud has
+    placeholders like `<EMAIL_1>` (`mask`), which the answer then has too."""
+
+
 class Workload(Section):
     """`[workloads.NAME]`: a named class of requests that migrates as one."""
 
@@ -149,6 +165,8 @@ class Workload(Section):
     are of this workload."""
     cutover: Cutover = Cutover()
     """How it moves home, and back: `[workloads.NAME.cutover]`."""
+    personal_data: PersonalData | None = None
+    """What its requests are read for: `[workloads.NAME.personal_data]`. Left out: they are not read."""
 
     @field_validator("examples")
     @classmethod

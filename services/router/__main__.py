@@ -27,6 +27,7 @@ from services.router.config import load_router
 from services.router.core.keys import KeyRing
 from services.router.core.limits import Gate, Limiter
 from services.router.dispatch import Dispatcher
+from services.router.guard import Guard
 from services.router.http.door import Door
 from services.router.http.server import HttpServer
 from services.router.namer import Namer
@@ -86,7 +87,17 @@ async def main() -> None:
         partial(submission, sample_bytes=settings.sample_bytes),
     )
     sampler = Sampler(shadow, settings.sample_bytes)
-    dispatcher = Dispatcher(config.catalog(), limiter, policy, namer, upstreams, legs, budgets, sampler)
+    dispatcher = Dispatcher(
+        config.catalog(),
+        limiter,
+        policy,
+        namer,
+        Guard(config.personal_data()),
+        upstreams,
+        legs,
+        budgets,
+        sampler,
+    )
     door = Door(dispatcher, keys, limiter, gate, limits, answer_as_asked=settings.model_in_answer == "asked")
     http = HttpServer(door, limits)
     shared = settings.processes > 1

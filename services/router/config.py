@@ -15,6 +15,7 @@ from services.common.settings import (
     Budget,
     ClickHouse,
     Name,
+    PersonalData,
     Section,
     TargetName,
     Telemetry,
@@ -26,7 +27,10 @@ from services.common.words import Target
 from services.router.core.budgets import Rules, share
 from services.router.core.catalog import CHAT, COMPLETIONS, Catalog, Upstream
 from services.router.core.data_classes import DataClass, DataClasses
+from services.router.core.detectors import Kind
 from services.router.core.keys import Key
+from services.router.core.personal_data import Detectors, OnHit
+from services.router.core.personal_data import Rules as PersonalDataRules
 
 CLOUD_BASE_URL = "HOMEWARD_CLOUD_BASE_URL"
 CLOUD_API_KEY = "HOMEWARD_CLOUD_API_KEY"
@@ -231,6 +235,13 @@ class KeySettings(Section):
     """All token classes together. Left out: no limit."""
 
 
+class WorkloadSettings(Section):
+    """`[workloads.NAME]`, as far as it concerns the router; the rest is the classifier's."""
+
+    personal_data: PersonalData
+    """What its requests are read for."""
+
+
 class RouterConfig(Section):
     """All that the router is told."""
 
@@ -244,6 +255,8 @@ class RouterConfig(Section):
     models: dict[str, ModelSettings] = {}
     keys: dict[Name, KeySettings] = {}
     data_classes: dict[Name, DataClassSettings] = {}
+    workloads: dict[Name, WorkloadSettings] = {}
+    """Those whose requests are read for personal data."""
     budgets: dict[Name, Budget] = {}
 
     def model_post_init(self, _context: Any) -> None:
@@ -317,6 +330,17 @@ class RouterConfig(Section):
             for name, item in self.data_classes.items()
         )
 
+    def personal_data(self) -> PersonalDataRules:
+        """The workloads' detectors of personal data."""
+        return PersonalDataRules(
+            {
+                name: Detectors(
+                    frozenset(map(Kind, item.personal_data.detectors)), OnHit(item.personal_data.on_hit)
+                )
+                for name, item in self.workloads.items()
+            }
+        )
+
     def budget_rules(self) -> Rules:
         """The budgets, with this process's part of what goes while no ledger answers."""
         processes, index = self.router.processes, self.router.index
@@ -360,4 +384,10 @@ def load_router(path: Path, environment: Mapping[str, str] = os.environ) -> Rout
             "models": ["*"],
         }
     sections = {key: document[key] for key in RouterConfig.model_fields if key in document}
+    if isinstance(workloads := document.get("workloads"), dict):
+        sections["workloads"] = {
+            name: {"personal_data": item["personal_data"]}
+            for name, item in workloads.items()
+            if isinstance(item, dict) and "personal_data" in item
+        }
     return parse_settings(RouterConfig, sections, path)

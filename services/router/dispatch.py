@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opentelemetry import trace
 
@@ -32,9 +32,11 @@ from services.router.core.keys import Key
 from services.router.core.leg import Leg
 from services.router.core.limits import Limiter
 from services.router.core.naming import Name
+from services.router.core.personal_data import Hit, explained, kept_home
 from services.router.core.policy import WorkloadPolicy
 from services.router.core.retry import RETRIED_STATUSES
-from services.router.namer import Namer
+from services.router.guard import Guard
+from services.router.namer import Named, Namer
 from services.router.routing import only_home, routes_of
 from services.router.sampler import Sampler
 
@@ -47,6 +49,8 @@ class _Asking:
     """A request with all that is decided about it before a route is tried."""
 
     ask: Ask
+    to_cloud: Ask
+    """What the cloud gets: the same, or with placeholders for personal data."""
     name: Name
     row: WorkloadPolicy
     request_id: bytes
@@ -63,6 +67,7 @@ class Dispatcher:
         limiter: Limiter,
         policy: PolicyAdapter,
         namer: Namer,
+        guard: Guard,
         upstreams: Upstreams,
         legs: LegQueue,
         budgets: BudgetAdapter,
@@ -72,6 +77,7 @@ class Dispatcher:
         self._limiter = limiter
         self._policy = policy
         self._namer = namer
+        self._guard = guard
         self._upstreams = upstreams
         self._legs = legs
         self._budgets = budgets
@@ -105,12 +111,19 @@ class Dispatcher:
             ask.span.set_attribute(names.POLICY_AGE_S, policy_age_s)
         policy_row = policy.row(name.workload)
         row = bound(policy_row, named.classes, name.workload)
-        asking = _Asking(ask, name, row, request_id, policy.version, policy_age_s)
-        routes = routes_of(self.models, ask, named, row)
+        hit = await self._guard.look(ask, name)
+        if hit is not None and hit.sovereign:
+            row = kept_home(row, hit, name.workload)
+        masked = hit.masked if hit is not None else None
+        to_cloud = ask if masked is None else replace(ask, request=masked)
+        asking = _Asking(ask, to_cloud, name, row, request_id, policy.version, policy_age_s)
+        routes = self._routes(ask, named, row, hit)
         follow = None
         if row.sampling is not None and ask.purpose is Purpose.PRODUCTION:
             served = self.models.routes(ask.request.model)
-            follow = self._sampler.follow(ask, named, policy_row, row, served, request_id)
+            # The cloud would answer another question than the model at home.
+            alike = row if masked is None else replace(row, allowed_targets=frozenset({Target.SOVEREIGN}))
+            follow = self._sampler.follow(ask, named, policy_row, alike, served, request_id)
         if follow is None:
             return await self._answered(asking, routes)
         try:
@@ -137,6 +150,15 @@ class Dispatcher:
     def policy_age_s(self) -> int | None:
         """How old it is, as `PolicyAdapter.age_s` says."""
         return self._policy.age_s
+
+    def _routes(
+        self, ask: Ask, named: Named, row: WorkloadPolicy, hit: Hit | None
+    ) -> Sequence[catalog.Route]:
+        """The routes that the policy gives a request, and if there is none, what kept it from the others."""
+        try:
+            return routes_of(self.models, ask, named, row)
+        except DomainError as error:
+            raise explained(error, hit) from None
 
     async def _answered(self, asking: _Asking, routes: Sequence[catalog.Route]) -> Opened:
         """The answer of the first route that gives one."""
@@ -172,7 +194,8 @@ class Dispatcher:
             call.stepped_in = at_home and route.upstream.target is Target.CLOUD
             at_home = route.upstream.target is Target.SOVEREIGN
             try:
-                answer = await attempt(self._upstreams, ask, call)
+                to_cloud = route.upstream.target is Target.CLOUD
+                answer = await attempt(self._upstreams, asking.to_cloud if to_cloud else ask, call)
             except DomainError as error:
                 failure, answer = error, None
                 too_long = error.reason is Reason.CONTEXT_LENGTH_EXCEEDED

@@ -22,7 +22,9 @@ from services.router.core.catalog import (
     at_home_only,
 )
 from services.router.core.data_classes import DataClass
+from services.router.core.detectors import Kind
 from services.router.core.keys import Key
+from services.router.core.personal_data import Detectors, OnHit
 
 MINIMAL = """
 [upstreams.openai]
@@ -363,3 +365,36 @@ def test_a_budget_is_what_its_section_says_and_processes_share_its_allowance(
     last = read(file, MINIMAL + settings, HOMEWARD_ROUTER__INDEX="3").budget_rules()
     assert last.covering("triage", "web", Purpose.SHADOW) == (replace(shadowing, offline_requests=1),)
     assert last.covering("triage", "web", Purpose.PRODUCTION) == ()
+
+
+def test_a_workloads_detectors(file: Path) -> None:
+    config = read(
+        file,
+        MINIMAL
+        + """
+        [workloads.mail]
+        owner = "care"
+        personal_data = { detectors = ["email", "iban"], on_hit = "mask" }
+        [workloads.payroll]
+        owner = "people"
+        personal_data = { detectors = ["card"] }
+        [workloads.plain]
+        owner = "care"
+        """,
+    )
+    assert config.personal_data().by_workload == {
+        "mail": Detectors(frozenset({Kind.EMAIL, Kind.IBAN}), OnHit.MASK),
+        "payroll": Detectors(frozenset({Kind.CARD}), OnHit.SOVEREIGN),
+    }
+
+
+def test_every_kind_can_be_named(file: Path) -> None:
+    kinds = [kind.value for kind in Kind]
+    config = read(file, f"{MINIMAL}\n[workloads.a]\nowner = 'a'\npersonal_data = {{ detectors = {kinds} }}")
+    assert config.personal_data().by_workload["a"].kinds == set(Kind)
+
+
+@pytest.mark.parametrize("detectors", ['["name"]', "[]", '"email"'])
+def test_a_detector_that_is_not_there_is_a_mistake(file: Path, detectors: str) -> None:
+    with pytest.raises(SettingsError, match=r"workloads\.a\.personal_data\.detectors"):
+        read(file, f"{MINIMAL}\n[workloads.a]\nowner = 'a'\npersonal_data = {{ detectors = {detectors} }}")
