@@ -15,15 +15,18 @@ import typer
 from typer.core import TyperGroup
 
 from deploy.local.state import API_KEY_PREFIX
-from services.common.settings import DEFAULT_FILE, SettingsError
+from services.common.settings import DEFAULT_FILE, SettingsError, load
 
 PAGES: Mapping[str, str] = {
     "workload": "playbook.commands.workload:app",
     "inventory": "playbook.commands.inventory:app",
+    "plan": "playbook.commands.plan:plan",
+    "finance": "playbook.commands.finance:finance",
     "classifier": "playbook.commands.classifier:app",
     "shadow": "playbook.commands.shadow:app",
     "cutover": "playbook.commands.cutover:cutover",
     "rollback": "playbook.commands.cutover:rollback",
+    "report": "playbook.commands.report:report",
     "ledger": "playbook.commands.ledger:app",
     "status": "playbook.commands.status:status",
 }
@@ -80,10 +83,14 @@ def settings_check(
 ) -> None:
     """Check the settings of all services; every mistake has a line."""
     from deploy.local.config import load_local
+    from playbook.plan.settings import PlanConfig
+    from playbook.report.settings import ComplianceConfig
 
     try:
         # `make run` sets the hash of the key `demo` itself.
         load_local(file, {"HOMEWARD_KEYS__DEMO__SHA256": "0" * 64, **os.environ})
+        load(PlanConfig, *PlanConfig.model_fields, path=file, environment=os.environ)
+        load(ComplianceConfig, "compliance", path=file, environment=os.environ)
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from deploy.local.config import Local
 from playbook.plan.settings import Estimate, Finance, Plan
+from playbook.report.settings import Compliance, Processor, WorkloadDeclaration
 from services.classifier.config import Classifier
 from services.common.settings import (
     Budget,
@@ -58,6 +59,9 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("[plan]", Plan),
     ("[finance]", Finance),
     ("[finance] figures", Estimate),
+    ("[compliance]", Compliance),
+    ("[compliance.workloads.NAME]", WorkloadDeclaration),
+    ("[compliance.processors.NAME]", Processor),
     ("[classifier]", Classifier),
     ("[shadow]", Shadow),
     ("[ledger]", Ledger),

@@ -37,7 +37,7 @@ REGISTRY_TIMEOUT_S = 2.0
 PICTURES = (".png", ".svg")
 
 
-class _Config(Registry):
+class InventoryConfig(Registry):
     """What the command must know of the settings."""
 
     classifier: Classifier = Classifier()
@@ -91,14 +91,14 @@ def show(
     if since and until and since > until:
         raise typer.BadParameter("--since is after --until")
     try:
-        config = load(_Config, *_Config.model_fields, path=settings, environment=os.environ)
+        config = load(InventoryConfig, *InventoryConfig.model_fields, path=settings, environment=os.environ)
     except SettingsError as error:
         raise stopped(str(error)) from None
-    registry = _registry(config)
+    registry = registry_of(config)
     with closing(reader(settings)) as client:
         try:
             spend = read_spend(client, registry, since and since.date(), until and until.date())
-            basis = _basis(client, config)
+            basis = basis_of(client, config)
         except UNREACHABLE as error:
             raise stopped(_told(error)) from None
     found = inventory(spend, registry, basis, min_usd)
@@ -206,7 +206,7 @@ def _tokens(tokens: Tokens) -> dict[str, int]:
     }
 
 
-def _registry(config: _Config) -> dict[str, Registered]:
+def registry_of(config: InventoryConfig) -> dict[str, Registered]:
     """What is registered: as the classifier knows, else as the settings say."""
     at_home = {
         name: "sovereign" in item.targets
@@ -238,7 +238,7 @@ def _registry(config: _Config) -> dict[str, Registered]:
     return found
 
 
-def _basis(client: Client, config: _Config) -> Basis:
+def basis_of(client: Client, config: InventoryConfig) -> Basis:
     """What a home costs, by the best that there is."""
     pools: Mapping[str, tuple[Fraction, int, Fraction]] = {
         name: (hourly_cost(item).total, item.gpus, Fraction(item.output_weight))

@@ -35,6 +35,7 @@ SECTIONS = frozenset(
         "budgets",
         "classifier",
         "clickhouse",
+        "compliance",
         "data_classes",
         "finance",
         "keys",

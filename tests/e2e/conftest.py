@@ -21,6 +21,8 @@ from tests.support.stack import ROOT, stack_ports
 from tests.support.triton import needs_triton
 
 START_S = 180.0
+TOUR_S = 660.0
+"""The tour gives itself ten minutes on a slow machine; it takes two to five."""
 
 
 class Run:
@@ -173,5 +175,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run that has started, shared by the tests of a file."""
     needs_triton()
     run = Run(tmp_path_factory.mktemp("run") / "state", stack_ports()).start()
+    yield run
+    run.close()
+
+
+@pytest.fixture(scope="session")
+def toured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run whose tour has come to its end; the files test_migration*.py share it, since it takes minutes."""
+    needs_triton()
+    run = Run(tmp_path_factory.mktemp("migration") / "state", stack_ports())
+    run.start(HOMEWARD_LOCAL__MIGRATION="true")
+    run.wait_for("Triton has loaded the good small-llama again", limit_s=TOUR_S)
     yield run
     run.close()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import signal
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import grpc
@@ -14,30 +12,15 @@ from homeward.common.v1 import policy_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 
-from tests.e2e.conftest import Run, query
-from tests.support.stack import stack_ports
-from tests.support.triton import needs_triton
+from tests.e2e.conftest import TOUR_S, Run, query
 
 BOOKED_S = 30.0
-END_S = 660.0
-"""The tour gives itself ten minutes on a slow machine; it takes two to five."""
-pytestmark = pytest.mark.timeout(END_S + 120)
+pytestmark = pytest.mark.timeout(TOUR_S + 120)
 VOICE, BANK = "voice-domain", "bank-intent"
 WAY = ["SHADOWED", "CANARY 1%", "CANARY 5%", "CANARY 25%", "CANARY 50%", "HOME", "ROLLED_BACK"]
 DECISION = re.compile(r"  \d:\d\d  (\S+): (\S.*) → (\S.*?)\. .*\(decided by (\S+)\)")
 ENTRY = re.compile(r" {8}journal entry (\d+), policy version (\d+), hash ([0-9a-f]{12})…")
 TRACE = re.compile(r" {8}(\S+): its first answer by (\S+) since then: http\S+/traces#([0-9a-f]{32})")
-
-
-@pytest.fixture(scope="module")
-def toured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A run whose tour has come to its end."""
-    needs_triton()
-    run = Run(tmp_path_factory.mktemp("migration") / "state", stack_ports())
-    run.start(HOMEWARD_LOCAL__MIGRATION="true")
-    run.wait_for("Triton has loaded the good small-llama again", limit_s=END_S)
-    yield run
-    run.close()
 
 
 def decisions(run: Run, workload: str) -> list[ledger_pb2.Decision]:
@@ -141,13 +124,3 @@ def test_the_windows_have_the_votes_that_the_decision_names(toured: Run) -> None
         if window.start_time.ToDatetime(UTC) == until
     ]
     assert votes == [evidence["votes"]]
-
-
-def test_the_next_run_begins_a_new_epoch_and_can_be_stopped_in_the_middle(toured: Run) -> None:
-    assert toured.stop() == 0
-    toured.start(HOMEWARD_LOCAL__MIGRATION="true", HOMEWARD_LOCAL__TOUR="true")
-    toured.wait_for(f"{VOICE}: registered, epoch 2")
-    toured.wait_for(f"{BANK}: registered, epoch 2")
-    toured.wait_for("window 1 closed")
-    assert toured.stop(signal.SIGINT) == 0
-    assert "Traceback" not in toured.output

@@ -19,7 +19,9 @@ from clickhouse_connect.driver.httputil import default_pool_manager
 from typer.testing import CliRunner, Result
 
 from playbook.cli import app
+from playbook.finance.gather import Config, read_book
 from playbook.replay import read_triplets
+from services.common.settings import load
 from services.common.stages import HOME, SHADOWED
 from services.shadow.core.verdict import Rules, windows
 from tests.support.analyst_rows import writer
@@ -122,6 +124,8 @@ def _fill(client: Client) -> None:
     legs += [_leg(week[2], "triage", "sovereign", CENT, purpose="shadow") for _ in range(30)]
     legs += [_leg(week[3], "unpriced", "cloud", None), _leg(week[3], "unpriced", "sovereign", CENT)]
     legs += [_leg(NOW - timedelta(days=8), "long-ago", "cloud", CENT)]
+    legs += [_leg(week[4], "compared", "cloud", CENT, purpose="noise") for _ in range(5)]
+    legs += [_leg(week[4], "compared", "cloud", CENT)]
     _insert(client, "homeward.legs", legs)
     today = NOW.replace(second=0, microsecond=0)
     counts = [("eligible", "", 600), ("sampled", "", 66), ("sent", "", 62), ("shed", "queue", 4)]
@@ -214,6 +218,20 @@ async def test_status_tells_what_was_saved_and_what_is_not_known(shadow: Shadow,
     words = " ".join(page.stdout.split())
     assert "saved $0.89 so far (without 20 legs whose pool's period is not closed)" in words
     assert "triage HOME verdict READY ▂█ ln K 4.00 of 3.69" in words
+
+
+async def test_the_finance_model_reads_what_experiments_cost_beside_their_production(
+    shadow: Shadow, tmp_path: Path
+) -> None:
+    environment = {
+        "HOMEWARD_CLICKHOUSE__USER": "analyst",
+        "HOMEWARD_CLICKHOUSE__PASSWORD": SECRETS.analyst_password,
+    }
+    config = load(Config, *Config.model_fields, path=tmp_path / "homeward.toml", environment=environment)
+    book = await asyncio.to_thread(read_book, config)
+    assert book.experiments is not None
+    assert (book.experiments.experiment_nanos, book.experiments.experiment_legs) == (5 * CENT, 5)
+    assert (book.experiments.production_nanos, book.experiments.unknown_legs) == (CENT, 0)
 
 
 async def test_status_without_a_price_in_the_cloud_says_so(shadow: Shadow, tmp_path: Path) -> None:

@@ -1,0 +1,321 @@
+"""`homeward plan`: which workload moves when, and until when it must be decided."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, date, datetime
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from textwrap import fill
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from playbook.classifier_client import stopped
+from playbook.commands.finance import day_of
+from playbook.finance.answers import DELAY_DEPENDS, Answer, answer, answers, why, words
+from playbook.finance.answers import document as answer_document
+from playbook.finance.gather import Config
+from playbook.finance.inputs import Case, Name, known
+from playbook.finance.model import delay_cost
+from playbook.finance.money import money
+from playbook.inventory.lines import first_step
+from playbook.inventory.table import plain
+from playbook.plan.deadline import Plan, still
+from playbook.plan.events import events
+from playbook.plan.gather import Gathered, gather
+from playbook.plan.ics import calendar_of
+from playbook.plan.schedule import ABOUT, DAYS_PER_WEEK, PHASES, Phase
+from playbook.plan.settings import FIRST_YEAR, LAST_YEAR
+from services.common.settings import DEFAULT_FILE, SettingsError, load
+
+PICTURES = (".png", ".svg")
+PICTURE, CALENDAR = Path("pictures/plan.png"), "plan.ics"
+"""Where they go unless somebody says otherwise, within [local] state_dir."""
+
+
+def plan(
+    renewal: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="First day of new prices; default: as the settings say."),
+    ] = None,
+    first: Annotated[
+        Phase, typer.Option("--from", help="The phase that comes first; those before it are done.")
+    ] = "inventory",
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png|svg", help="Where to draw; default: .homeward/pictures/plan.png."),
+    ] = None,
+    calendar: Annotated[
+        Path | None, typer.Option(metavar="FILE.ics", help="The calendar file; default: .homeward/plan.ics.")
+    ] = None,
+    as_of: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of the decision; default: today (UTC).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    settings: Annotated[
+        Path, typer.Option(metavar="FILE", help="The settings, which say where everything is.")
+    ] = DEFAULT_FILE,
+) -> None:
+    """Plan which workload moves when, and say until when it must be decided.
+
+    Five phases of two to three weeks each: inventory, plan, shadow, cutover, report. The candidates of the
+    inventory move in waves, the dearest first; a comparison whose forecast is longer than its phase takes
+    that long. Counted backwards from the renewal, less the organisation's approvals, is the last day of a
+    decision that leaves time to run, validate and cut over before the new prices; later costs what is not
+    saved. All dates are those of a slow plan unless it says fast.
+
+    --json has: as_of, renewal, standing (unknown, in time, tight, too late, passed), days_left, decide_by,
+    decide_at_the_latest, notice_by, approval_weeks, home (fast, slow), bars (phase, workload, begin, end: the
+    first day after it), workloads (name, month_nanos, shadow_days), delays (months, decide, home, cost),
+    delay_month (what a month of delay costs after the renewal), saving_year, remarks, still (what can still
+    be done), next_step. Dates are ISO 8601, amounts nano-dollars, null is unknown. It draws and writes the
+    calendar only where it is told to.
+    """
+    if picture and picture.suffix.lower() not in PICTURES:
+        raise typer.BadParameter(f"{picture}: a picture ends in .png or .svg")
+    if calendar and calendar.suffix.lower() != ".ics":
+        raise typer.BadParameter(f"{calendar}: a calendar file ends in .ics")
+    if renewal and not FIRST_YEAR <= renewal.year <= LAST_YEAR:
+        raise typer.BadParameter(f"--renewal: a day from {FIRST_YEAR} to {LAST_YEAR}")
+    try:
+        config = load(Config, *Config.model_fields, path=settings, environment=os.environ)
+    except SettingsError as error:
+        raise stopped(str(error)) from None
+    found = gather(config, day_of(as_of), renewal=renewal.date() if renewal else None, first=first)
+    folder = config.local.state_dir
+    if picture or not as_json:
+        picture = picture or folder / PICTURE
+        _draw(found.plan, picture)
+    if calendar or not as_json:
+        calendar = calendar or folder / CALENDAR
+        _write(found.plan, calendar)
+    if as_json:
+        typer.echo(json.dumps(document(found), ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    _print(console, found)
+    console.print(f"Picture: {picture}\nCalendar: {calendar}", markup=False, soft_wrap=True)
+    console.print(f"Next: {next_step(found)}", markup=False, soft_wrap=True)
+
+
+def document(found: Gathered) -> dict[str, Any]:
+    """The plan as JSON."""
+    item = found.plan
+    saved = answers(found.case)["saving_year"]
+    return {
+        "as_of": item.terms.today.isoformat(),
+        "renewal": _iso(item.terms.renewal),
+        "standing": item.standing,
+        "days_left": item.days_left,
+        "decide_by": _iso(item.decide_by),
+        "decide_at_the_latest": _iso(item.decide_at_the_latest),
+        "notice_by": _iso(item.notice_by),
+        "approval_weeks": item.terms.approval_weeks,
+        "home": {"fast": item.home_fast.isoformat(), "slow": item.home.isoformat()},
+        "bars": [
+            {
+                "phase": bar.phase,
+                "workload": bar.workload or None,
+                "begin": bar.begin.isoformat(),
+                "end": bar.end.isoformat(),
+            }
+            for bar in item.bars
+        ],
+        "workloads": [
+            {
+                "name": mover.name,
+                "month_nanos": mover.month_nanos,
+                "shadow_days": list(mover.shadow_days) if mover.shadow_days else None,
+            }
+            for mover in item.movers
+        ],
+        "delays": [
+            {
+                "months": delay.months,
+                "decide": delay.decide.isoformat(),
+                "home": delay.home.isoformat(),
+                "cost": answer_document("npv", delay_answer(found.case, delay.months)),
+            }
+            for delay in item.delays()
+        ],
+        "delay_month": answer_document("npv", late_month(found.case)),
+        "saving_year": answer_document("saving_year", saved),
+        "remarks": remarks(found),
+        "still": still(item),
+        "next_step": next_step(found),
+    }
+
+
+def delay_answer(case: Case, months: int) -> Answer:
+    """What so many months of delay cost, counted from the plan's own date."""
+    return answer(case, DELAY_DEPENDS, partial(delay_cost, months=Fraction(months)))
+
+
+def late_month(case: Case) -> Answer:
+    """What a month of delay costs once the new prices hold."""
+    renewed = {**case, Name.RENEWS: known(Name.RENEWS, 0, case[Name.RENEWS].source)}
+    return answer(renewed, DELAY_DEPENDS - {Name.WEEKS}, partial(delay_cost, months=Fraction(1)))
+
+
+def remarks(found: Gathered) -> list[str]:
+    """What one must know to believe the dates."""
+    terms, told = found.plan.terms, []
+    if found.book.problem:
+        told.append(f"{found.book.problem}: spend and forecasts are unknown.")
+    elif not found.plan.movers:
+        told.append("No workload is planned: the phases are those of any migration.")
+    if terms.approval_weeks is None:
+        told.append(
+            "Approvals take time that is in no date: set [plan] approval_weeks. Each week of them is a week"
+            " sooner to decide, and a week later at home."
+        )
+    if terms.first != "inventory":
+        told.append(f"What comes before {terms.first} is taken as done.")
+    elif found.plan.slow.days > terms.phase_weeks[1] * len(PHASES) * DAYS_PER_WEEK:
+        weeks = found.plan.slow.days // DAYS_PER_WEEK
+        told.append(f"It takes {weeks} weeks: workloads wait for each other, or comparisons for requests.")
+    return [*told, *found.movers.remarks]
+
+
+def next_step(found: Gathered) -> str:
+    """What to do next, in a sentence."""
+    item = found.plan
+    if found.book.problem:
+        return "start everything with `make run`, and ask again; `homeward doctor` says what is wrong."
+    if not item.movers:
+        return (
+            first_step(found.book.inventory) if found.book.inventory else "`homeward inventory import FILE…`."
+        )
+    if item.standing == "unknown":
+        return "set [plan] renewal in the settings, or ask with --renewal YYYY-MM-DD."
+    if item.standing in ("too late", "passed"):
+        return f"begin with {item.movers[0].name}: `homeward shadow start {item.movers[0].name}`."
+    by = item.decide_by if item.standing == "in time" else item.decide_at_the_latest
+    return f"decide by {by}; `homeward finance` has the figures for those who do."
+
+
+def _iso(day: date | None) -> str | None:
+    return day.isoformat() if day else None
+
+
+def _draw(item: Plan, file: Path) -> None:
+    # matplotlib takes most of a second, which nobody should wait for without a picture.
+    from playbook.plan.gantt import draw
+
+    try:
+        draw(item, file)
+    except OSError as error:
+        raise stopped(f"{file} can't be written: {error.strerror or error}") from None
+
+
+def _write(item: Plan, file: Path) -> None:
+    text = calendar_of(events(item), "Homeward: the way home", datetime.now(UTC))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # As bytes: text mode would change the ends of lines on some systems.
+        file.write_bytes(text.encode())
+    except OSError as error:
+        raise stopped(f"{file} can't be written: {error.strerror or error}") from None
+
+
+def _print(console: Console, found: Gathered) -> None:
+    item = found.plan
+    console.print(fill(headline(item), console.width - 1) + "\n", markup=False)
+    console.print(_phases(item))
+    if item.movers:
+        console.print()
+        console.print(_workloads(item))
+    console.print("\n[bold]What later costs[/bold], in savings that are missed")
+    console.print(_delays(found))
+    late = late_month(found.case)
+    reason = f" It depends on: {why(late)}." if late.unknown else ""
+    console.print(
+        fill(f"A month at the new prices: {words('npv', late)}.{reason}", console.width - 1), markup=False
+    )
+    for title, told in (("What can still be done", still(item)), ("To know", remarks(found))):
+        if told:
+            console.print(f"\n[bold]{title}[/bold]")
+            for text in told:
+                console.print(fill(f"- {text}", console.width - 1, subsequent_indent="  "), markup=False)
+    console.print()
+
+
+def headline(item: Plan) -> str:
+    """How it stands, in two sentences."""
+    terms, slow, fast = item.terms, item.decide_by, item.decide_at_the_latest
+    home = f"Decided on {terms.today}, all is at home from {item.home_fast} (fast) to {item.home} (slow)."
+    if terms.renewal is None or slow is None or fast is None:
+        return f"When new prices begin is unknown, so is when to decide. {home}"
+    days = abs((fast - terms.today).days)
+    plural = "day" if days == 1 else "days"
+    notice = f" Notice to the provider by {item.notice_by}." if item.notice_by else ""
+    if item.standing == "passed":
+        past = (terms.today - terms.renewal).days
+        since = f"{past} day{'' if past == 1 else 's'}"
+        return f"New prices hold since {terms.renewal}, for {since}: too late by {days} {plural}. {home}"
+    if item.standing == "too late":
+        return f"Too late by {days} {plural} for new prices on {terms.renewal}. {home}{notice}"
+    if item.standing == "tight":
+        return (
+            f"New prices begin on {terms.renewal}: decide within {days} {plural}, by {fast}, and lose none"
+            f" after that. With slow phases the last day was {slow}. {home}{notice}"
+        )
+    left = (slow - terms.today).days
+    return (
+        f"New prices begin on {terms.renewal}: decide by {slow}, in {left} {'day' if left == 1 else 'days'}."
+        f" If nothing takes long, {fast} will do. {home}{notice}"
+    )
+
+
+def _phases(item: Plan) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("phase", "from", "until"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("what")
+    if item.terms.approval_days:
+        last = item.terms.work_begins
+        table.add_row("approvals", str(item.terms.today), str(last), "the organisation's own")
+    for phase in PHASES:
+        bars = [bar for bar in item.bars if bar.phase == phase]
+        if bars:
+            table.add_row(
+                phase, str(min(bar.begin for bar in bars)), str(max(bar.last for bar in bars)), ABOUT[phase]
+            )
+    return table
+
+
+def _workloads(item: Plan) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("workload", overflow="fold")
+    table.add_column("a month", justify="right", no_wrap=True)
+    for title in ("compared from", "moves from", "at home"):
+        table.add_column(title, no_wrap=True)
+    for mover in item.movers:
+        own = {bar.phase: bar for bar in item.bars if bar.workload == mover.name}
+        table.add_row(
+            escape(plain(mover.name)),
+            "unknown" if mover.month_nanos is None else money(mover.month_nanos),
+            str(own["shadow"].begin) if "shadow" in own else "done",
+            str(own["cutover"].begin) if "cutover" in own else "done",
+            str(own["cutover"].end) if "cutover" in own else "done",
+        )
+    return table
+
+
+def _delays(found: Gathered) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("decided", "at home"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("costs")
+    table.add_row(str(found.plan.terms.today), str(found.plan.home), "–")
+    for delay in found.plan.delays():
+        table.add_row(
+            str(delay.decide), str(delay.home), words("npv", delay_answer(found.case, delay.months))
+        )
+    return table

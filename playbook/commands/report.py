@@ -1,0 +1,231 @@
+"""`homeward report`: the document that gets a migration approved, and the check that it still holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from playbook.classifier_client import stopped
+from playbook.report.carried import NotADocumentError, read
+from playbook.report.gather import gather
+from playbook.report.gathered import Gathered
+from playbook.report.html_writer import html
+from playbook.report.mappings import MappingError, read_laws
+from playbook.report.verify import Change, changes, queries_changed
+from services.common.settings import DEFAULT_FILE, SettingsError
+
+NAME = "homeward-report"
+"""Of both files, without their ending."""
+SHOWN_CHANGES = 40
+"""Lines of what changed; --json has all."""
+
+
+class Case(StrEnum):
+    """For whom a part of the document is, in its order."""
+
+    ENGINEERING = "engineering"
+    FINANCE = "finance"
+    LEGAL = "legal"
+    PROCUREMENT = "procurement"
+
+
+def report(
+    workloads: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORKLOAD]…", help="What it is about; left out: all.")
+    ] = None,
+    case: Annotated[
+        list[Case] | None, typer.Option(help="Only this case; can be given several times.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the PDF and the HTML file go.")] = Path("."),
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="First day (UTC) of the period; default: of the book."),
+    ] = None,
+    verify: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Look all numbers of a document up again, and name what changed."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    settings: Annotated[
+        Path, typer.Option(metavar="FILE", help="The settings, which say where everything is.")
+    ] = DEFAULT_FILE,
+) -> None:
+    """Write the document for those who decide, as PDF and HTML: a summary, and the case for each of them.
+
+    It is made of the book, the journal, shadow's evidence and the settings. Each number in it leads to where
+    it comes from, in an appendix with the queries themselves; what was not measured is written as not
+    measured. Both files say the same, and carry their numbers along: --verify asks for all of them again, and
+    ends with code 1 if one is not as the document says.
+
+    --json has: files; pages; facts and unknown_facts (how many); problems (what could not be asked); seconds;
+    next_step. With --verify: holds; facts (how many were checked); changes (key, said, now, why);
+    changed_queries; next_step.
+    """
+    if verify is not None:
+        _verify(verify, settings, as_json=as_json)
+        return
+    began = time.monotonic()
+    chosen = [item.value for item in Case if item in (case or Case)]
+    until = datetime.now(UTC)
+    found = _gathered(settings, workloads or [], since, until)
+    unknown = [name for name in workloads or [] if name not in _known(found)]
+    if unknown:
+        raise stopped(
+            f"no workload {unknown[0]!r} is registered, and none has legs; `homeward workload list` shows"
+            f" them"
+        )
+    made = _made(found, chosen)
+    files = _write(made, until, out)
+    seconds = time.monotonic() - began
+    next_step = f"read {files[1]}; `homeward report --verify {files[0]}` proves later that it still holds."
+    facts = made["facts"]
+    if as_json:
+        told = {
+            "files": [str(file) for file in files],
+            "pages": made["pages"],
+            "facts": len(facts),
+            "unknown_facts": sum(not fact.known for fact in facts),
+            "problems": list(found.problems),
+            "seconds": round(seconds, 3),
+            "next_step": next_step,
+        }
+        typer.echo(json.dumps(told, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    for file in files:
+        console.print(f"  {file}", markup=False, soft_wrap=True)
+    unmeasured = sum(not fact.known for fact in facts)
+    console.print(
+        f"\n{len(facts):,} facts with their references, of which {unmeasured:,} were not measured;"
+        f" {seconds:.1f} s.",
+        markup=False,
+        soft_wrap=True,
+    )
+    for problem in found.problems:
+        console.print(f"Not asked: {problem}.", markup=False, soft_wrap=True)
+    console.print(f"\nNext: {next_step}", markup=False, soft_wrap=True)
+
+
+def _gathered(settings: Path, workloads: list[str], since: datetime | None, until: datetime) -> Gathered:
+    first = since.replace(tzinfo=UTC) if since else None
+    if first is not None and first >= until:
+        raise typer.BadParameter("--since is not over yet")
+    try:
+        return gather(settings, os.environ, workloads, first, until)
+    except SettingsError as error:
+        raise stopped(str(error)) from None
+
+
+def _known(found: Gathered) -> set[str]:
+    booked = {row["workload"] for row in found.answers["spend"].rows} if "spend" in found.answers else set()
+    return {*found.settings["workloads"], *booked}
+
+
+def _made(found: Gathered, cases: Sequence[str]) -> dict[str, Any]:
+    # matplotlib takes most of a second, which nobody should wait for who only wants help.
+    from playbook.report.build import all_facts, build, carried
+
+    try:
+        document = build(found, read_laws(), cases)
+    except MappingError as error:
+        raise stopped(str(error)) from None
+    data = carried(document, found, cases)
+    return {"document": document, "carried": data, "facts": all_facts(document)}
+
+
+def _write(made: dict[str, Any], until: datetime, out: Path) -> list[Path]:
+    # Typst is loaded only where a document is written.
+    from playbook.report.typst_writer import page_count, pdf
+
+    page = html(made["document"], made["carried"])
+    printed = pdf(made["document"], made["carried"], until)
+    made["pages"] = page_count(printed)
+    files = [out / f"{NAME}.html", out / f"{NAME}.pdf"]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        files[0].write_text(page, encoding="utf-8")
+        files[1].write_bytes(printed)
+    except OSError as error:
+        raise stopped(f"{out} can't be written: {error.strerror or error}") from None
+    return files
+
+
+def _verify(file: Path, settings: Path, *, as_json: bool) -> None:
+    try:
+        said, shown = read(file.read_bytes())
+        request = said["request"]
+        since, until = (datetime.fromisoformat(request[name]) for name in ("since", "until"))
+        workloads, cases = list(request["workloads"]), list(request["cases"])
+    except OSError as error:
+        raise stopped(f"{file} can't be read: {error.strerror or error}") from None
+    except NotADocumentError as error:
+        raise stopped(f"{file} is no document of `homeward report`: {error}") from None
+    except (KeyError, TypeError, ValueError):
+        raise stopped(f"{file} does not say what it was asked for: the file was edited") from None
+    try:
+        found = gather(settings, os.environ, workloads, since, until)
+    except SettingsError as error:
+        raise stopped(str(error)) from None
+    made = _made(found, cases)
+    differ = changes(said, shown, made["facts"])
+    queries = queries_changed(said, made["carried"])
+    next_step = _next(differ, queries)
+    if as_json:
+        told = {
+            "holds": not differ and not queries,
+            "facts": len(said["facts"]),
+            "changes": [
+                {"key": item.key, "said": item.said, "now": item.now, "why": item.why} for item in differ
+            ],
+            "changed_queries": queries,
+            "problems": list(found.problems),
+            "next_step": next_step,
+        }
+        typer.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        _tell(Console(highlight=False), said, differ, queries, found, next_step)
+    if differ or queries:
+        raise typer.Exit(1)
+
+
+def _tell(
+    console: Console,
+    said: dict[str, Any],
+    differ: list[Change],
+    queries: list[str],
+    found: Gathered,
+    next_step: str,
+) -> None:
+    for item in differ[:SHOWN_CHANGES]:
+        console.print(f"  {item}", markup=False, soft_wrap=True)
+    if len(differ) > SHOWN_CHANGES:
+        console.print(f"  … and {len(differ) - SHOWN_CHANGES} more; --json has all.")
+    for name in queries:
+        console.print(f"  the query {name} is not the one of this version of Homeward", markup=False)
+    for problem in found.problems:
+        console.print(f"Not asked: {problem}.", markup=False, soft_wrap=True)
+    if differ or queries:
+        console.print(f"\n{len(differ):,} of {len(said['facts']):,} facts are not as the document says.")
+    else:
+        console.print(f"All {len(said['facts']):,} facts are as the document says.")
+    console.print(f"\nNext: {next_step}", markup=False, soft_wrap=True)
+
+
+def _next(differ: list[Change], queries: list[str]) -> str:
+    if not differ and not queries:
+        return "nothing; note the hash of the journal's last entry beside it (`homeward ledger verify`)."
+    return (
+        "`homeward report` writes it anew. Costs at home are known once their pool's period is closed, and"
+        " settings may"
+        " have changed since; for figures of the past that changed otherwise, `homeward ledger verify`"
+        " finds who."
+    )

@@ -1,0 +1,1 @@
+"""When which workload moves, against the day on which new prices begin."""

@@ -1,0 +1,167 @@
+"""The plan as a picture: a bar for each workload and phase, and the days that must not be missed."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # after the choice of the backend
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from playbook.inventory.table import plain
+from playbook.plan.deadline import Plan, Standing
+from playbook.plan.schedule import PHASES, Dated, Phase
+
+COLOURS: dict[Phase, str] = {
+    "inventory": "#9aa5b1",
+    "plan": "#69747f",
+    "shadow": "#d9a441",
+    "cutover": "#1b7f5c",
+    "report": "#24476b",
+}
+INK, QUIET, ALARM = "#1f2933", "#69747f", "#b5432b"
+SHOWN = 24
+"""Workloads at most: with more, nobody could read them."""
+LABEL_CHARS = 30
+WIDTH, HEAD, ROW = 11.0, 2.5, 0.34
+"""Inches: the width, what is above and below, and a row."""
+DOTS_PER_INCH = 130
+TITLES: dict[Standing, str] = {
+    "unknown": "When workloads move home",
+    "in time": "There is time before the new prices",
+    "tight": "There is time before the new prices only if nothing takes long",
+    "too late": "It is too late to move everything before the new prices",
+    "passed": "The new prices hold already",
+}
+
+
+def draw(plan: Plan, file: Path) -> None:
+    """Draws the picture.
+
+    Args:
+        plan: drawn as if decided today, with slow phases.
+        file: ends in .png or .svg; its folder is made.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    style: dict[Any, Any] = {
+        "font.size": 9.5,
+        "font.family": "DejaVu Sans",
+        "svg.hashsalt": "homeward",
+        "text.color": INK,
+        "text.parse_math": False,
+    }
+    with plt.rc_context(style):
+        figure = _figure(plan)
+        # Without date and version the same plan gives the same bytes.
+        metadata = {"Date": None} if file.suffix.lower() == ".svg" else {"Software": None}
+        try:
+            figure.savefig(file, dpi=DOTS_PER_INCH, metadata=metadata)
+        finally:
+            plt.close(figure)
+
+
+def rows(plan: Plan) -> list[tuple[str, list[Dated]]]:
+    """The rows from top to bottom: what is done for all, a row for each workload, and the report."""
+    common = {bar.phase: bar for bar in plan.bars if not bar.workload}
+    found = [("all workloads", [common[phase] for phase in PHASES[:2] if phase in common])]
+    if not plan.movers:
+        found.append(("workloads, none known yet", [common[p] for p in PHASES[2:4] if p in common]))
+    for mover in plan.movers[:SHOWN]:
+        label = plain(mover.name.replace(" · ", " "), LABEL_CHARS)
+        found.append((label, [bar for bar in plan.bars if bar.workload == mover.name]))
+    rest = {mover.name for mover in plan.movers[SHOWN:]}
+    if rest:
+        found.append((f"{len(rest)} more", [bar for bar in plan.bars if bar.workload in rest]))
+    found.append(("document and provider", [common["report"]]))
+    return [row for row in found if row[1]]
+
+
+def _figure(plan: Plan) -> Figure:
+    drawn = rows(plan)
+    height = HEAD + ROW * len(drawn)
+    figure, axes = plt.subplots(figsize=(WIDTH, height))
+    figure.subplots_adjust(left=0.225, right=0.97, top=1 - 1.45 / height, bottom=0.65 / height)
+    for place, (_, bars) in enumerate(drawn):
+        for bar in bars:
+            begin, end = _number(bar.begin), _number(bar.end)
+            axes.barh(place, end - begin, left=begin, height=0.62, color=COLOURS[bar.phase])
+    if plan.terms.approval_days:
+        begin, end = _number(plan.terms.today), _number(plan.terms.work_begins)
+        axes.axvspan(begin, end, color=QUIET, alpha=0.12, linewidth=0)
+        axes.annotate("approvals", ((begin + end) / 2, len(drawn) - 0.7), ha="center", color=QUIET)
+    axes.set_yticks(range(len(drawn)), [label for label, _ in drawn])
+    axes.set_ylim(len(drawn) - 0.5, -0.6)
+    _days(axes, plan)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.text(0.015, 1 - 0.27 / height, TITLES[plan.standing], fontsize=15, fontweight="bold", va="center")
+    figure.text(0.015, 1 - 0.56 / height, _about(plan), fontsize=10, color=QUIET, va="center")
+    seen = {bar.phase for _, bars in drawn for bar in bars}
+    figure.legend(
+        handles=[Patch(color=COLOURS[phase], label=phase) for phase in PHASES if phase in seen],
+        loc="upper left",
+        bbox_to_anchor=(0.005, 1 - 0.68 / height),
+        ncols=len(PHASES),
+        frameon=False,
+    )
+    return figure
+
+
+def _days(axes: Axes, plan: Plan) -> None:
+    """The lines of the days that matter, each with its name above or below the rows."""
+    terms = plan.terms
+    marks = [("today", terms.today, QUIET), ("new prices", terms.renewal, ALARM)]
+    if plan.standing in ("in time", "tight"):
+        marks.append(("decide by" if plan.standing == "in time" else "", plan.decide_by, ALARM))
+        marks.append(("latest", plan.decide_at_the_latest, ALARM))
+    if plan.notice_by and plan.notice_by >= terms.today:
+        marks.append(("notice", plan.notice_by, ALARM))
+    shown = sorted((day, name, colour) for name, day, colour in marks if day and name)
+    first = min([terms.today, *(day for day, _, _ in shown)])
+    last = max([plan.home, *(day for day, _, _ in shown)])
+    room = max(3, (last - first).days // 40)
+    axes.set_xlim(_number(first - timedelta(days=room)), _number(last + timedelta(days=2 * room)))
+    for place, (day, name, colour) in enumerate(shown):
+        strong = name in ("new prices", "decide by")
+        style = "-" if strong else "--"
+        axes.axvline(_number(day), color=colour, linewidth=1.8 if strong else 1, linestyle=style)
+        axes.annotate(
+            f"{name} {day:%-d %b}",
+            (_number(day), 1),
+            xycoords=("data", "axes fraction"),
+            # On two lines, in turn: days may lie close together.
+            xytext=(3, 4 + 12 * (place % 2)),
+            textcoords="offset points",
+            ha="right" if day == last and (last - first).days > 3 * room else "left",
+            fontsize=8.5,
+            color=colour,
+            fontweight="bold" if strong else "normal",
+        )
+    locator = AutoDateLocator(minticks=4, maxticks=11)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+
+
+def _about(plan: Plan) -> str:
+    terms = plan.terms
+    told = [f"Decided on {terms.today}, all is done by {plan.home_fast} to {plan.home}"]
+    told.append(f"drawn with phases of {terms.phase_weeks[1]} weeks")
+    if terms.approval_weeks is None:
+        told.append("approvals are not in it: their time is unknown")
+    return "; ".join(told) + "."
+
+
+def _number(day: date) -> float:
+    return float(date2num(day))  # type: ignore[no-untyped-call]

@@ -1,0 +1,68 @@
+"""Makes the plan, and the case of the finance model that goes with it, from the settings and the book."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+
+from playbook.finance.gather import Book, Config, Timing, case_of, read_book
+from playbook.finance.inputs import Case
+from playbook.inventory.gather import DAYS_PER_MONTH
+from playbook.plan.deadline import Plan, Terms, make
+from playbook.plan.movers import Movers, choose
+from playbook.plan.schedule import DAYS_PER_WEEK, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """All that `homeward plan`, `homeward finance` and the document show."""
+
+    book: Book
+    movers: Movers
+    plan: Plan
+    case: Case
+
+
+def gather(
+    config: Config,
+    today: date,
+    *,
+    renewal: date | None = None,
+    first: Phase = "inventory",
+    book: Book | None = None,
+) -> Gathered:
+    """Reads and computes it all.
+
+    Args:
+        config: the settings.
+        today: the day of the decision.
+        renewal: comes before that of the settings.
+        first: the phase that comes first; those before are done.
+        book: if it has been read already.
+    """
+    found = read_book(config) if book is None else book
+    settings = config.plan
+    movers = choose(found.inventory, settings.workloads, settings.phase_weeks_high * DAYS_PER_WEEK)
+    terms = Terms(
+        today=today,
+        renewal=renewal or settings.renewal,
+        notice_days=settings.notice_days,
+        approval_weeks=settings.approval_weeks,
+        phase_weeks=(settings.phase_weeks_low, settings.phase_weeks_high),
+        at_once=settings.at_once,
+        first=first,
+    )
+    plan = make(movers.movers, terms)
+    case = case_of(found, config, movers.lines, timing(plan))
+    return Gathered(found, movers, plan, case)
+
+
+def timing(plan: Plan) -> Timing:
+    """What the plan says of time, counted from the first day of work."""
+    terms = plan.terms
+    left = None
+    if terms.renewal is not None:
+        left = (terms.renewal - terms.work_begins).days / DAYS_PER_MONTH
+    fast, slow = (Fraction(found.days, DAYS_PER_WEEK) for found in (plan.fast, plan.slow))
+    return Timing((min(fast, slow), max(fast, slow)), left)

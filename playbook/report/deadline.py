@@ -1,0 +1,98 @@
+"""When it must be decided, and what deciding later costs: the plan, for the finance case. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from playbook.report.book import Book
+from playbook.report.document import Block, Column, Paragraph, Section, Table, Text, text
+from playbook.report.facts import Fact, computed
+from playbook.report.money import Money
+
+TERMS = ("renewal", "notice_days", "approval_weeks", "phase_weeks_low", "phase_weeks_high", "at_once")
+STANDING = {
+    "unknown": "The date of the renewal is not set, so that no last day follows from it.",
+    "in time": "There is time for slow phases, if it is decided by then.",
+    "tight": "There is time for fast phases only: not a day can be lost.",
+    "too late": "Even fast phases end after the renewal.",
+    "passed": "The renewal has been.",
+}
+
+
+def plan_fact(book: Book, key: str, unit: str) -> Fact:
+    """A value of the plan, which follows from `[plan]` and the day of the document."""
+    value: Any = book.gathered.plan
+    for part in key.split("/"):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    terms = [book.setting(f"plan/{term}") for term in TERMS]
+    how = "counted backwards from the renewal, or forwards from the day of the document: `homeward plan`"
+    return computed(f"plan/{key}", value, unit, how, terms)
+
+
+def deadline(book: Book, money: Money | None) -> list[Section]:
+    """When it must be decided, and what later costs."""
+    found = book.gathered.plan
+    if found is None:
+        return []
+    days: tuple[tuple[str, str], ...] = (
+        ("first day of the new prices", "renewal"),
+        ("last day of a decision, with slow phases", "decide_by"),
+        ("last day of a decision, with fast phases", "decide_at_the_latest"),
+        ("last day of notice to the provider", "notice_by"),
+        ("all at home if it is decided now, at the latest", "home/slow"),
+        ("all at home if it is decided now, at the earliest", "home/fast"),
+    )
+    dates = Table(
+        (Column("", share=2.4), Column("", share=1)),
+        tuple((text(label), text(plan_fact(book, key, "date"))) for label, key in days),
+        text("The dates"),
+        small=True,
+    )
+    blocks: list[Block] = [Paragraph(text(STANDING.get(str(found["standing"]), ""))), dates]
+    if money is not None and found["delays"]:
+        blocks.append(_delays(book, money, found["delays"]))
+    return [Section("deadline", text("When it must be decided"), tuple(blocks))]
+
+
+def _delays(book: Book, money: Money, delays: Sequence[Mapping[str, Any]]) -> Table:
+    inputs = [*money.inputs(frozenset(money.case)), plan_fact(book, "renewal", "date")]
+
+    def cost(item: Mapping[str, Any]) -> Text:
+        def one(end: str) -> Fact:
+            key = f"plan/delay of {item['months']} months/{end}"
+            how = "the saving that is missed, at the prices of its time"
+            return computed(key, item["cost"][end], "nanos", how, inputs)
+
+        if item["cost"]["value"] is None and item["cost"]["low"] is not None:
+            return text(one("low"), " to ", one("high"))
+        return text(one("value"))
+
+    def told(item: Mapping[str, Any], key: str, unit: str) -> Fact:
+        return computed(
+            f"plan/delay of {item['months']} months/{key}",
+            item[key],
+            unit,
+            "the same plan, decided later",
+            [plan_fact(book, "renewal", "date")],
+        )
+
+    return Table(
+        (
+            Column("months later", "right", share=0.8),
+            Column("on", share=1),
+            Column("all at home on", share=1),
+            Column("costs", "right", share=1.4),
+        ),
+        tuple(
+            (
+                text(told(item, "months", "count")),
+                text(told(item, "decide", "date")),
+                text(told(item, "home", "date")),
+                cost(item),
+            )
+            for item in delays
+        ),
+        text("What it costs to decide later"),
+        small=True,
+    )

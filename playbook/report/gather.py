@@ -1,0 +1,323 @@
+"""Asks the book, the journal, shadow and the settings for what a document tells."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import grpc
+from clickhouse_connect.driver.client import Client
+from google.protobuf import json_format
+from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
+
+import services
+from playbook import standing
+from playbook.clickhouse_client import UNREACHABLE, first_line, reader
+from playbook.report.gathered import Asked, Gathered, Row
+from playbook.report.planned import inventory_sql, read_planned
+from playbook.report.settings import ComplianceConfig
+from services.common.ids import uuid_text
+from services.common.server import MAX_MESSAGE_BYTES
+from services.common.settings import UNRESTRICTED, Registry, load, parse, read_document
+from services.common.stages import OBSERVED, Place
+from services.common.words import Stage
+from services.router.config import CLOUD_BASE_URL, CLOUD_PROVIDER
+
+QUERIES = Path(__file__).parent / "queries"
+WHOLE = ("totals", "spend", "residency", "latency", "traffic", "windows", "funnel", "agreement", "pools")
+"""Queries of the whole period; `retention` and `text_columns` ask the tables themselves."""
+STEPS = 48
+"""Steps of the picture of traffic: more can't be told apart on a page."""
+STEP_LENGTHS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800)
+SETTLE_S, CLOSING_S = 300, 15
+"""The default of `[pools.NAME] settle_s`, and how long closing itself may take."""
+CALL_S = 10.0
+PAGE_SIZE = 1_000
+DECISIONS = 10_000
+"""Of the journal that are read at most, the newest."""
+
+
+def gather(
+    settings: Path,
+    environment: Mapping[str, str],
+    workloads: Sequence[str],
+    since: datetime | None,
+    until: datetime,
+) -> Gathered:
+    """Everything for a document.
+
+    Args:
+        settings: the settings file.
+        environment: as os.environ.
+        workloads: that it is about; empty: all that are registered, or have traffic.
+        since: the first moment; None: of the book.
+        until: the first moment that is no longer in it.
+
+    Raises:
+        SettingsError: the settings are wrong.
+        typer.Exit: ClickHouse is away; it is told.
+    """
+    document = read_document(settings, environment)
+    registry = parse(
+        Registry, {key: document[key] for key in Registry.model_fields if key in document}, settings
+    )
+    problems: list[str] = []
+    decisions = _decisions(_address(document, "ledger", "127.0.0.1:8084"), until, problems)
+    migrations = _migrations(_address(document, "shadow", "127.0.0.1:8083"), problems)
+    declared = load(ComplianceConfig, "compliance", path=settings, environment=environment)
+    told = {
+        **_settings(document, registry, environment),
+        "compliance": declared.compliance.model_dump(mode="json"),
+    }
+    with closing(reader(settings)) as client:
+        asking = _Asking(client, problems)
+        if since is None:
+            rows = asking.ask("first", QUERIES / "first.sql", {})
+            first = rows[0]["first_hour"] if rows else None
+            since = datetime.fromisoformat(first).replace(tzinfo=UTC) if first else until - timedelta(days=1)
+        period = {"since": _sql_time(since), "until": _sql_time(until)}
+        given = {**period, "workloads": sorted(workloads)}
+        asking.ask("totals", QUERIES / "totals.sql", given)
+        step_s = _step_s(asking.answers, (until - since).total_seconds())
+        extra = {"traffic": {"step_s": step_s}, "pools": {"grace_s": _grace_s(document)}}
+        for name in WHOLE[1:]:
+            asking.ask(name, QUERIES / f"{name}.sql", {**given, **extra.get(name, {})})
+        for name in ("retention", "text_columns"):
+            asking.ask(name, QUERIES / f"{name}.sql", {})
+        names = sorted(workloads) or _names(registry, asking.answers)
+        for name in names:
+            allowed = told["workloads"].get(name, {}).get("allowed", _allowed(UNRESTRICTED))
+            asking.ask(f"outside/{name}", QUERIES / "outside.sql", {**period, "workload": name, **allowed})
+        for row in decisions or ():
+            if row["workload"] in names and row["to"] == str(Place(Stage.ROLLED_BACK)):
+                asking.ask(
+                    f"in_force/{row['decision_id']}",
+                    QUERIES / "in_force.sql",
+                    {
+                        "workload": row["workload"],
+                        "decide_time": row["decide_time"].replace("T", " ").removesuffix("Z"),
+                        "until": period["until"],
+                    },
+                )
+        planned = read_planned(client, settings, environment, until, problems)
+    told["plan"] = planned.settings
+    return Gathered(
+        since=_iso(since),
+        until=_iso(until),
+        workloads=names,
+        asked_workloads=sorted(workloads),
+        answers={name: item for name, item in asking.answers.items() if name != "first"},
+        decisions=[row for row in decisions or () if not workloads or row["workload"] in names],
+        migrations=migrations,
+        settings=told,
+        inventory=_plain(planned.inventory),
+        inventory_sql=inventory_sql(),
+        finance=planned.inputs,
+        plan=_plain(planned.plan),
+        queries=planned.queries,
+        lines_of_code=_lines_of_code(),
+        problems=problems,
+        version=importlib.metadata.version("homeward"),
+    )
+
+
+class _Asking:
+    """Asks queries and keeps them with their answers; what can't be asked is a problem."""
+
+    def __init__(self, client: Client, problems: list[str]) -> None:
+        self._client, self._problems = client, problems
+        self.answers: dict[str, Asked] = {}
+
+    def ask(self, name: str, file: Path, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        sql = file.read_text(encoding="utf-8")
+        try:
+            found = self._client.query(sql, parameters=dict(parameters))
+        except UNREACHABLE as error:
+            self._problems.append(f"the query {name} could not be asked: {first_line(error)}")
+            return ()
+        rows = [{key: _plain(value) for key, value in row.items()} for row in found.named_results()]
+        self.answers[name] = Asked(sql, dict(parameters), rows)
+        return rows
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: not a number is unknown."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return float(value)
+        case datetime() | date():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+    return value
+
+
+def _step_s(answers: Mapping[str, Asked], period_s: float) -> int:
+    rows = answers["totals"].rows if "totals" in answers else ()
+    span_s = (rows[0]["span_s"] if rows else None) or period_s
+    return next((step for step in STEP_LENGTHS_S if span_s / step <= STEPS), STEP_LENGTHS_S[-1])
+
+
+def _grace_s(document: Mapping[str, Any]) -> int:
+    """Seconds after a pool's period by which it is closed: one that is closed later would be news to a
+    document that was made before."""
+    settle_s = [int(item.get("settle_s", SETTLE_S)) for item in document.get("pools", {}).values()]
+    return max(settle_s, default=SETTLE_S) + CLOSING_S
+
+
+def _names(registry: Registry, answers: Mapping[str, Asked]) -> list[str]:
+    """Workloads that are registered, or have legs in the period."""
+    booked = {row["workload"] for row in answers["spend"].rows} if "spend" in answers else set()
+    return sorted({*registry.workloads, *booked})
+
+
+def _decisions(address: str, until: datetime, problems: list[str]) -> list[dict[str, Any]] | None:
+    """The journal's before a moment, the oldest first; None if the ledger is away."""
+    found: list[dict[str, Any]] = []
+    with grpc.insecure_channel(address, _options()) as channel:
+        stub, token = ledger_pb2_grpc.LedgerServiceStub(channel), ""
+        while len(found) < DECISIONS:
+            ask = ledger_pb2.ListDecisionsRequest(page_size=PAGE_SIZE, page_token=token)
+            try:
+                page = stub.ListDecisions(ask, timeout=CALL_S)
+            except grpc.RpcError as error:
+                problems.append(f"the ledger at {address} does not tell its decisions ({error.code().name})")
+                return None
+            found += [_decision(item) for item in page.decisions]
+            token = page.next_page_token
+            if not token:
+                break
+        else:
+            problems.append("of the journal only the newest decisions were read")
+    until_iso = _iso(until)
+    return [row for row in reversed(found) if row["decide_time"] < until_iso]
+
+
+def _decision(item: ledger_pb2.Decision) -> dict[str, Any]:
+    before, after = _place(item.before), _place(item.after)
+    moment = item.decide_time.ToDatetime(UTC)
+    return {
+        "decision_id": item.decision_id,
+        "decide_time": _iso(moment),
+        "actor": item.actor,
+        "reason": item.reason,
+        "workload": item.workload,
+        "before": str(before) if item.HasField("before") else None,
+        "to": str(after) if item.HasField("after") else "removed",
+        "policy_version": item.policy_version,
+        "evidence": json_format.MessageToDict(item.evidence),
+        "experiment_id": uuid_text(item.after.sampling.experiment_id)
+        if item.after.sampling.experiment_id
+        else None,
+        "entry_sha256": item.entry_sha256.hex(),
+    }
+
+
+def _place(row: Any) -> Place:
+    return Place(Stage(row.stage), row.sovereign_share_ppm) if row.stage else OBSERVED
+
+
+def _migrations(address: str, problems: list[str]) -> list[dict[str, Any]] | None:
+    with grpc.insecure_channel(address, _options()) as channel:
+        try:
+            found = shadow_pb2_grpc.ShadowServiceStub(channel).ListMigrations(
+                shadow_pb2.ListMigrationsRequest(), timeout=CALL_S
+            )
+        except grpc.RpcError as error:
+            problems.append(f"shadow at {address} does not tell what it probed ({error.code().name})")
+            return None
+    return [_plain(standing.document(item)) for item in found.migrations]
+
+
+def _options() -> list[tuple[str, int]]:
+    return [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+
+
+def _settings(
+    document: Mapping[str, Any], registry: Registry, environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the document tells of the settings; no secrets, no prompts."""
+    upstreams = {name: _upstream(item) for name, item in document.get("upstreams", {}).items()}
+    if environment.get(CLOUD_BASE_URL):
+        upstreams["cloud"] = _upstream(
+            {
+                "base_url": environment[CLOUD_BASE_URL],
+                "provider": environment.get(CLOUD_PROVIDER) or "openai",
+                "region": upstreams.get("cloud", {}).get("region", ""),
+            }
+        )
+    return {
+        "workloads": {
+            name: {
+                "owner": item.owner,
+                "description": item.description,
+                "task_type": item.task_type,
+                "data_class": item.data_class,
+                "quality_sensitivity": item.quality_sensitivity,
+                "allowed": _allowed(registry.data_class(name)),
+                "cutover": item.cutover.model_dump(mode="json"),
+                "personal_data": item.personal_data.model_dump(mode="json") if item.personal_data else None,
+            }
+            for name, item in registry.workloads.items()
+        },
+        "upstreams": upstreams,
+        "pools": document.get("pools", {}),
+        "prices": document.get("prices", []),
+        "budgets": document.get("budgets", {}),
+        "keys": {
+            name: {"scopes": item.get("scopes", []), "workloads": item.get("workloads", ["*"])}
+            for name, item in document.get("keys", {}).items()
+        },
+        "classifier": {
+            "keep_unnamed_prompts": bool(document.get("classifier", {}).get("keep_unnamed_prompts", False))
+        },
+    }
+
+
+def _allowed(data_class: Any) -> dict[str, list[str]]:
+    return {"targets": sorted(data_class.targets), "regions": sorted(data_class.regions)}
+
+
+def _upstream(item: Mapping[str, Any]) -> dict[str, Any]:
+    where = urlsplit(item.get("base_url") or "")
+    return {
+        "target": item.get("target", "cloud"),
+        "protocol": item.get("protocol", "openai"),
+        "provider": item.get("provider", ""),
+        "region": item.get("region", ""),
+        "host": where.hostname or "",
+        "scheme": where.scheme,
+    }
+
+
+def _lines_of_code() -> int:
+    """Of the services as they are installed, without blank ones."""
+    files = Path(services.__path__[0]).rglob("*.py")
+    return sum(1 for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def _address(document: Mapping[str, Any], section: str, default: str) -> str:
+    return str(document.get(section, {}).get("grpc", default))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _sql_time(moment: datetime) -> str:
+    return _iso(moment).replace("T", " ").removesuffix("Z")

@@ -1,0 +1,96 @@
+"""Compares the facts that a document carries with those that the book gives now. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from playbook.report.facts import Fact, written
+
+RELATIVE = 1e-9
+"""By which two floats may differ: sums come in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A fact that is not as the document says."""
+
+    key: str
+    said: str
+    """As the document has it."""
+    now: str
+    """As the book has it; empty if it has no such fact."""
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: the document says {self.said}, {self.why}"
+
+
+def changes(
+    carried: Mapping[str, Any], shown: Sequence[tuple[str, str]], now: Sequence[Fact]
+) -> list[Change]:
+    """What is not as the document says.
+
+    Args:
+        carried: what the document carries.
+        shown: key and text of each fact as an HTML file shows it.
+        now: the facts of the same request, made anew.
+    """
+    known = {fact.key: fact for fact in now}
+    found: list[Change] = []
+    texts: dict[str, str] = {}
+    for item in carried["facts"]:
+        key, value, said = item["key"], item["value"], item["text"]
+        texts[key] = said
+        try:
+            follows = written(value, item["unit"]) == said
+        except (ValueError, TypeError, ArithmeticError):
+            follows = False
+        if not follows:
+            found.append(Change(key, said, "", "which is not its own value: the file was edited"))
+            continue
+        fact = known.get(key)
+        if fact is None:
+            found.append(Change(key, said, "", "and the book has no such fact any more"))
+        elif fact.unit != item["unit"] or not same(value, fact.value):
+            exact = "" if fact.text != said else f" (exactly {fact.value} instead of {value})"
+            found.append(Change(key, said, fact.text, f"now it is {fact.text}{exact}"))
+    for key, text in shown:
+        if key not in texts:
+            found.append(Change(key, text, "", "which it does not carry: the file was edited"))
+        elif " ".join(text.split()) != " ".join(_clean(texts[key]).split()):
+            found.append(Change(key, text, texts[key], f"but carries {texts[key]}: the file was edited"))
+    return found
+
+
+def queries_changed(carried: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of queries whose text in the document is not Homeward's: what it says may mean something else."""
+
+    def queries(found: Mapping[str, Any]) -> dict[str, str]:
+        return {
+            item["name"]: item["detail"]
+            for item in found.get("references", ())
+            if item["kind"] == "query of the book"
+        }
+
+    ours = queries(now)
+    return sorted(
+        name for name, text in queries(carried).items() if name in ours and text.strip() != ours[name].strip()
+    )
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same; an unknown one is only like another."""
+    if isinstance(one, bool) or isinstance(other, bool) or one is None or other is None:
+        return one is other
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        if isinstance(one, int) and isinstance(other, int):
+            return one == other
+        return math.isclose(one, other, rel_tol=RELATIVE, abs_tol=1e-12)
+    return bool(one == other)
+
+
+def _clean(text: str) -> str:
+    return "".join(sign if sign.isprintable() or sign in "\n\t\u00a0" else "\ufffd" for sign in text)

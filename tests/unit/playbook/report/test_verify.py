@@ -1,0 +1,165 @@
+"""Verification names what changed: in the book, in the settings, or in the file itself."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from playbook.report.build import CASES, all_facts, build, carried
+from playbook.report.document import Document
+from playbook.report.gathered import Gathered
+from playbook.report.mappings import Law
+from playbook.report.verify import Change, changes, queries_changed, same
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def changed(said: dict[str, Any], now: Gathered, laws: list[Law]) -> list[Change]:
+    return changes(said, [], all_facts(build(now, laws)))
+
+
+def test_of_an_unchanged_book_nothing_changed(
+    example: Gathered, laws: list[Law], whole: tuple[Document, dict[str, Any]]
+) -> None:
+    assert changed(whole[1], example, laws) == []
+
+
+def _row(name: str, number: int, column: str, value: Any) -> Callable[[Any], None]:
+    def change(found: Any) -> None:
+        found.answers[name].rows[number][column] = value
+
+    return change
+
+
+def _decision(found: Any) -> None:
+    found.decisions[-1]["entry_sha256"] = "0" * 64
+
+
+def _owner(found: Any) -> None:
+    found.settings["workloads"]["bank-intent"]["owner"] = "somebody else"
+
+
+def _input(found: Any) -> None:
+    found.finance[0]["value"] = "20833333333334"
+
+
+def _probe(found: Any) -> None:
+    found.migrations[2]["capabilities"][1]["passed"] = False
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        (_row("totals", 0, "home_requests", 618), ["totals/home_requests"]),
+        (
+            _row("outside/voice-domain", 0, "outside_legs", 1),
+            ["outside/voice-domain/outside_legs", "outside/all"],
+        ),
+        # A picture's data count as well: nobody reads one of its points.
+        (_row("traffic", 40, "requests", 999), ["picture/traffic"]),
+        (_row("latency", 0, "p99_us", None), ["latency/production/bank-intent/cloud/p99_us"]),
+        (_decision, ["decision/11/entry_sha256"]),
+        (_owner, ["setting/workloads/bank-intent/owner"]),
+        # One nano-dollar, which the text does not show.
+        (_input, ["finance/cloud_month", "finance/npv", "picture/cash flow"]),
+        (_probe, ["shadow/voice-domain/capabilities/tools/passed"]),
+    ],
+)
+def test_what_changed_in_the_book_is_named(
+    example: Gathered,
+    laws: list[Law],
+    whole: tuple[Document, dict[str, Any]],
+    change: Callable[[Any], None],
+    keys: list[str],
+) -> None:
+    change(example)
+    found = {item.key for item in changed(whole[1], example, laws)}
+    expected = {key for key in keys if key != "finance/npv"}
+    assert expected <= found
+    assert len(found) < 30
+
+
+def test_a_fact_that_the_book_has_no_more_is_named(
+    example: Gathered, laws: list[Law], whole: tuple[Document, dict[str, Any]]
+) -> None:
+    del example.decisions[-1]  # type: ignore[attr-defined]
+    told = [str(item) for item in changed(whole[1], example, laws)]
+    assert any("decision/11/reason" in item or "decision/11/to" in item for item in told)
+    assert any("no such fact" in item for item in told)
+
+
+def _edit(which: str, /, **values: Any) -> Callable[[dict[str, Any]], None]:
+    def edit(said: dict[str, Any]) -> None:
+        (item,) = [item for item in said["facts"] if item["key"] == which]
+        item.update(values)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (_edit("totals/requests", text="9,999"), "not its own value"),
+        (_edit("totals/requests", value=9999), "not its own value"),
+        (_edit("totals/requests", value=9999, text="9,999"), "now it is 2,604"),
+        (_edit("totals/requests", unit="furlongs"), "not its own value"),
+        (_edit("totals/requests", key="totals/claims"), "no such fact"),
+        (_edit("totals/first_time", value="yesterday"), "not its own value"),
+    ],
+)
+def test_an_edited_file_is_found_out(
+    example: Gathered,
+    laws: list[Law],
+    whole: tuple[Document, dict[str, Any]],
+    edit: Callable[[dict[str, Any]], None],
+    why: str,
+) -> None:
+    said = copy.deepcopy(whole[1])
+    edit(said)
+    (found,) = changes(said, [], all_facts(whole[0]))
+    assert why in found.why
+
+
+def test_a_page_that_shows_something_else_than_it_carries_is_found_out(
+    whole: tuple[Document, dict[str, Any]],
+) -> None:
+    every = all_facts(whole[0])
+    shown = [("totals/requests", "2,604"), ("totals/legs", "1"), ("totals/home_requests", "6,170")]
+    found = {item.key: item.why for item in changes(whole[1], shown, every)}
+    assert set(found) == {"totals/legs", "totals/home_requests"}
+    assert "does not carry" in found["totals/legs"]
+    assert "carries 617" in found["totals/home_requests"]
+
+
+def test_another_query_than_ours_is_named(
+    example: Gathered, laws: list[Law], whole: tuple[Document, dict[str, Any]]
+) -> None:
+    said = copy.deepcopy(whole[1])
+    (item,) = [item for item in said["references"] if item["name"] == "totals"]
+    item["detail"] = "SELECT 2604 AS requests"
+    now = carried(build(example, laws), example, CASES)
+    assert queries_changed(said, now) == ["totals"]
+    assert queries_changed(whole[1], now) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (1, 1, True),
+        (1, 2, False),
+        (10**18, 10**18 + 1, False),
+        (0.1 + 0.2, 0.3, True),
+        (0.3, 0.3001, False),
+        (None, None, True),
+        (None, 0, False),
+        (0, None, False),
+        (True, 1, False),
+        ("READY", "READY", True),
+        ("1", 1, False),
+    ],
+)
+def test_values_are_the_same_or_not(one: Any, other: Any, alike: bool) -> None:
+    assert same(one, other) is alike

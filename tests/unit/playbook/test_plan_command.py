@@ -1,0 +1,289 @@
+"""`homeward plan` and `homeward finance`: what they print, write and draw, with and without a book."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import date, timedelta
+from fractions import Fraction
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from playbook.cli import app
+from playbook.commands import finance as finance_page
+from playbook.commands import plan as plan_page
+from playbook.finance.gather import Book, Config
+from playbook.inventory.gather import put_together
+from playbook.inventory.lines import inventory
+from playbook.inventory.saving import PUBLISHED
+from playbook.inventory.spend import Group, Tokens
+from playbook.plan.gather import gather
+
+DOLLAR = 1_000_000_000
+KNOWN = """
+cloud_usd_per_month = { value = 20000 }
+share_that_moves = { value = 0.5 }
+renewal_change = { value = 0.1 }
+running_usd_per_month = { value = 2000 }
+home_share = { value = 0 }
+infrastructure_usd = { value = 30000 }
+engineering_usd = { value = 10000 }
+parallel_share = { value = 0.1 }
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    """Settings whose ClickHouse nobody answers for."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    file = tmp_path / "homeward.toml"
+    file.write_text(
+        f'[clickhouse]\nurl = "http://127.0.0.1:{port}"\npassword = "x"\n'
+        f'[classifier]\ngrpc = "127.0.0.1:{port}"\n[local]\nstate_dir = "{tmp_path / "state"}"\n'
+        '[plan]\nworkloads = ["ticket-triage", "minutes"]\napproval_weeks = 4\nnotice_days = 30\n'
+    )
+    return file
+
+
+def run(settings: Path, *arguments: str) -> Result:
+    command = [*arguments, "--settings", str(settings), "--as-of", "2026-11-30"]
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, command)
+
+
+def test_a_plan_without_a_book_has_dates_and_no_figures(settings: Path, tmp_path: Path) -> None:
+    done = run(settings, "plan", "--renewal", "2027-06-30")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert max(len(line) for line in lines if not line.startswith(("Picture", "Calendar", "Next"))) <= 80
+    for text in (
+        "decide by 2027-02-17, in 79 days",
+        "takes long, 2027-03-24 will do",
+        "Notice to the provider by 2027-05-31",
+        "ticket-triage  unknown  2027-02-08     2027-03-01  2027-03-22",
+        "2027-02-28  2027-07-11  unknown",
+        "does not tell what is spent",
+    ):
+        assert text in " ".join(done.stdout.split()) or text in done.stdout
+    assert lines[-1].startswith("Next: ")
+    assert (tmp_path / "state" / "pictures" / "plan.png").read_bytes()[1:4] == b"PNG"
+    assert (tmp_path / "state" / "plan.ics").read_bytes().startswith(b"BEGIN:VCALENDAR\r\n")
+
+
+@pytest.mark.parametrize(
+    ("renewal", "standing", "said"),
+    [
+        (None, "unknown", "When new prices begin is unknown"),
+        ("2027-06-30", "in time", "decide by 2027-02-17"),
+        ("2027-03-20", "tight", "and lose none"),
+        ("2027-02-01", "too late", "Too late by 35 days for new prices on 2027-02-01"),
+        ("2026-11-29", "passed", "for 1 day: too late by 99 days"),
+    ],
+)
+def test_every_standing_is_told_and_ends_with_a_next_step(
+    settings: Path, renewal: str | None, standing: str, said: str
+) -> None:
+    asked = ["--renewal", renewal] if renewal else []
+    done = run(settings, "plan", *asked)
+    assert said in " ".join(done.stdout.split())
+    assert done.stdout.splitlines()[-1].startswith("Next: ")
+    assert ("What can still be done" in done.stdout) == (standing in ("too late", "passed"))
+    told = json.loads(run(settings, "plan", "--json", *asked).stdout)
+    assert (told["standing"], told["renewal"]) == (standing, renewal)
+
+
+def test_json_writes_and_draws_only_where_it_is_told_to(settings: Path, tmp_path: Path) -> None:
+    told = json.loads(run(settings, "plan", "--json").stdout)
+    assert told["workloads"][0] == {"name": "ticket-triage", "month_nanos": None, "shadow_days": None}
+    assert told["delays"][0]["cost"]["value"] is None
+    assert not (tmp_path / "state").exists()
+    run(
+        settings,
+        "plan",
+        "--json",
+        "--picture",
+        str(tmp_path / "a.svg"),
+        "--calendar",
+        str(tmp_path / "a.ics"),
+    )
+    assert (tmp_path / "a.svg").exists()
+    assert (tmp_path / "a.ics").exists()
+
+
+def test_unknown_approvals_are_told(settings: Path) -> None:
+    settings.write_text(settings.read_text().replace("approval_weeks = 4\n", ""))
+    done = run(settings, "plan", "--renewal", "2027-06-30")
+    assert "Approvals take time that is in no date" in done.stdout
+    assert json.loads(run(settings, "plan", "--json").stdout)["approval_weeks"] is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "--picture", "x.jpg"),
+        ("plan", "--calendar", "x.txt"),
+        ("plan", "--renewal", "31.3.2027"),
+        ("plan", "--renewal", "0027-03-31"),
+        ("plan", "--from", "nowhere"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused(settings: Path, arguments: tuple[str, ...]) -> None:
+    assert run(settings, *arguments).exit_code == 2
+
+
+def test_known_figures_say_what_a_delay_costs(settings: Path) -> None:
+    """8,000 a month are saved at the prices of today, 9,000 after the renewal."""
+    settings.write_text(settings.read_text() + "[finance]\n" + KNOWN)
+    told = json.loads(run(settings, "plan", "--json", "--renewal", "2027-06-30").stdout)
+    assert told["saving_year"]["value"] == 108_000 * DOLLAR
+    assert told["delay_month"]["value"] == 9_000 * DOLLAR
+    costs = {item["months"]: item["cost"]["value"] for item in told["delays"]}
+    assert costs[1] == 8_000 * DOLLAR
+    assert 8_000 * 12 * DOLLAR < costs[12] < 9_000 * 12 * DOLLAR
+    done = run(settings, "plan", "--renewal", "2027-06-30")
+    assert "A month at the new prices: $9,000." in done.stdout
+
+
+def test_finance_tells_results_inputs_and_sources_in_80_columns(settings: Path, tmp_path: Path) -> None:
+    settings.write_text(settings.read_text() + "[finance]\n" + KNOWN)
+    done = run(settings, "finance", "--renewal", "2027-06-30", "--pictures", str(tmp_path / "drawn"))
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert max(len(line) for line in lines if not line.startswith(("Picture", "Next"))) <= 80
+    for text in ("saving a year", "$108,000", "[finance] engineering_usd", "What matters most"):
+        assert text in done.stdout
+    assert lines[-1].startswith("Next: `homeward plan`")
+    for name in ("cash-flow.png", "tornado.png"):
+        assert (tmp_path / "drawn" / name).read_bytes()[1:4] == b"PNG"
+
+
+def test_finance_without_a_book_is_unknown_and_says_on_what(settings: Path, tmp_path: Path) -> None:
+    done = run(settings, "finance", "--pictures", str(tmp_path / "drawn"))
+    assert done.exit_code == 0
+    assert "Unknown is what depends on: cloud spend at today's prices" in done.stdout
+    assert not (tmp_path / "drawn").exists()
+    told = json.loads(run(settings, "finance", "--json").stdout)
+    assert told["results"]["npv"]["value"] is None
+    assert told["flows_nanos"] is None
+    assert told["draws"] == {}
+    assert "inventory import" in told["next_step"]
+
+
+def test_wrong_settings_are_told_by_line(settings: Path) -> None:
+    settings.write_text(settings.read_text() + "[finance]\nengineering_usd = { value = -1 }\n")
+    for name in ("plan", "finance"):
+        done = run(settings, name)
+        assert done.exit_code == 1
+        assert "engineering_usd: expected 0 or more, got -1" in done.stderr
+    shipped = Path("homeward.toml").read_text()
+    settings.write_text(shipped + "[finance]\nengineering_usd = { value = -1 }\n")
+    checked = CliRunner().invoke(app, ["settings", "check", str(settings)])
+    assert "engineering_usd: expected 0 or more" in checked.stderr
+
+
+def test_the_published_case_is_computed_again(settings: Path) -> None:
+    done = run(settings, "finance", "--reference")
+    said = " ".join(done.stdout.split())
+    for text in (
+        "The payback is 6.4 months: holds. $95,000 / $177,600 × 12 = 6.4 months.",
+        "$177,600 a year is saved: does not hold. $250,000 × 70 % = $175,000 is all that moves",
+        "$175,000 × 90 % = $157,500 a year",
+        "= 7.2 months",
+    ):
+        assert text in said
+    told = json.loads(run(settings, "finance", "--reference", "--json").stdout)
+    assert [item["holds"] for item in told["findings"]] == [True, False, False]
+    assert told["results"]["saving_year"]["value"] == 157_500 * DOLLAR
+    assert len(told["flows_nanos"]) == 37
+
+
+DAYS = [date(2026, 9, 1) + timedelta(days=past) for past in range(60)]
+
+
+def group(who: str, usd: int, task_type: str) -> Group:
+    """A project of 60 days."""
+    return Group(
+        source="usage",
+        workload="",
+        fingerprint="",
+        provider="openai",
+        model="gpt-4o",
+        who_kind="project",
+        who=who,
+        models=("gpt-4o",),
+        coarse=False,
+        daily=tuple((day, 100_000, 10_000_000) for day in DAYS),
+        requests=6_000_000,
+        unknown_requests=0,
+        tokens=Tokens(input=500_000_000, output=100_000_000),
+        cost_nanos=usd * DOLLAR,
+        priced_rows=60,
+        unpriced_rows=0,
+        unpriced_tokens=0,
+        currencies=(),
+        task_types={task_type: 6_000_000},
+    )
+
+
+def book(*groups: Group) -> Book:
+    return Book(inventory(put_together(groups, [("usage", "openai", DAYS)]), {}, PUBLISHED))
+
+
+def printed(found: Any, page: Any) -> list[str]:
+    console = Console(width=80, file=StringIO(), highlight=False)
+    page(console, found)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # a StringIO
+
+
+def test_a_book_fills_the_plan_and_the_case() -> None:
+    """Two candidates, one that may be one, one that stays."""
+    made = book(
+        group("support-desk-with-a-long-name", 24_000, "context_qa"),
+        group("triage", 12_000, "classification"),
+        group("lab", 2_000, ""),
+        group("code", 2_000, "code"),
+    )
+    found = gather(Config(), date(2026, 11, 30), renewal=date(2027, 6, 30), book=made)
+    assert [mover.name for mover in found.plan.movers] == [
+        "support-desk-with-a-long-name · gpt-4o",
+        "triage · gpt-4o",
+    ]
+    lines = printed(found, plan_page._print)
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    assert "$6,088" in text
+    assert "unknown: $" in text
+    assert "It depends on: price change at the renewal, cost at home of a cloud dollar." in text
+    lines = printed(found.case, finance_page.print_case)
+    assert max(map(len, lines)) <= 80
+    assert "saving a year" in "\n".join(lines)
+    told = plan_page.document(found)
+    assert told["delay_month"]["value"] is None
+    assert told["delay_month"]["low"] < told["delay_month"]["high"]
+    assert "decide by" in told["next_step"]
+
+
+def test_a_book_without_candidates_plans_the_phases_and_says_what_to_do() -> None:
+    for made in (book(), book(group("code", 2_000, "code"))):
+        found = gather(Config(), date(2026, 11, 30), renewal=date(2027, 6, 30), book=made)
+        assert found.plan.movers == ()
+        told = plan_page.document(found)
+        assert any("No workload is planned" in text for text in told["remarks"])
+        assert told["next_step"]
+        assert max(map(len, printed(found, plan_page._print))) <= 80
+
+
+def test_timing_counts_from_the_first_day_of_work() -> None:
+    config = Config(plan={"approval_weeks": 2})
+    found = gather(config, date(2026, 11, 30), renewal=date(2026, 12, 14), book=Book())
+    from playbook.finance.inputs import Name
+
+    assert found.case[Name.RENEWS].value == 0
+    assert found.case[Name.WEEKS].low == Fraction(10)
+    assert found.case[Name.WEEKS].high == Fraction(15)
