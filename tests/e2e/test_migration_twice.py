@@ -1,4 +1,4 @@
-"""A second run on the state of the first. It comes last of the files that share the tour, because it ends it."""
+"""A second run on the state of the first. The last of the files that share the tour: it ends it."""
 
 from __future__ import annotations
 
