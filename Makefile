@@ -8,6 +8,8 @@ UV := .tools/bin/uv
 NODE_MODULES := deploy/local/clickhouse/node_modules
 TRITON := .triton
 TRAIN := .train
+# Files of tests side by side. Each may start a whole stack, so that more than cores are no faster.
+TEST_WORKERS ?= 2
 # uv takes the python3 that is here; it downloads none.
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE := 1
@@ -27,7 +29,7 @@ setup: .venv/.stamp $(NODE_MODULES)/.stamp $(TRITON)/.stamp ## Install what the 
 
 .PHONY: test
 test: setup ## Run the tests. Those that need a browser or PostgreSQL are skipped by name without one.
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 
 ## --- changing it -----------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 34 * 1024 * 1024
 """Largest gRPC message: the HTTP door's default body limit, with room for its framing."""
+MIN_PING_MS = 10_000
+"""Shortest time between two pings of a silent stream, such as that of the policy."""
 DRAIN_S = 10.0
 """How long calls in flight may take to end after SIGTERM."""
 
@@ -54,6 +56,8 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                # Our own channels ping every 20 s; a server's default takes that for an attack and hangs up.
+                ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MS),
                 # Unasked, a second process on the port would silently take half of the calls.
                 ("grpc.so_reuseport", int(shared)),
             ],
