@@ -29,7 +29,7 @@ setup: .venv/.stamp $(NODE_MODULES)/.stamp $(TRITON)/.stamp ## Install what the 
 
 .PHONY: test
 test: setup ## Run the tests. Those that need a browser or PostgreSQL are skipped by name without one.
-	@$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 ## --- changing it -----------------------------------------------------------------------------------
 

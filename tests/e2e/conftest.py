@@ -179,9 +179,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     run.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def toured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A run whose tour has come to its end; the files test_migration*.py share it, since it takes minutes."""
+    """A run whose tour has come to its end."""
     needs_triton()
     run = Run(tmp_path_factory.mktemp("migration") / "state", stack_ports())
     run.start(HOMEWARD_LOCAL__MIGRATION="true")
