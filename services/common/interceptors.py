@@ -51,6 +51,20 @@ def status_of(error: DomainError) -> status_pb2.Status:
     )
 
 
+def refusal(error: aio.AioRpcError) -> DomainError | None:
+    """What a Homeward service said when it refused a call: `status_of` read back; None if it said nothing."""
+    for key, value in error.trailing_metadata() or ():
+        if key == STATUS_DETAILS_KEY:
+            try:
+                status = status_pb2.Status.FromString(value)
+                info = error_details_pb2.ErrorInfo()
+                if status.details and status.details[0].Unpack(info):
+                    return DomainError(Reason(info.reason), status.message, **info.metadata)
+            except (DecodeError, ValueError):
+                return None
+    return None
+
+
 def untraced() -> tuple[tuple[str, str], ...]:
     """Metadata that keeps a call out of the traces: for long streams and for batches of many requests,
     which belong to no request's trace."""

@@ -21,10 +21,9 @@ from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 from services.common.budgets import Rule
 from services.common.errors import DomainError, Reason
-from services.common.interceptors import UnaryClientInterceptor, untraced
+from services.common.interceptors import UnaryClientInterceptor, refusal, untraced
 from services.common.server import channel
 from services.common.words import Purpose
-from services.router.adapters.refusal import refusal
 from services.router.core.bounds import Bounds
 from services.router.core.budgets import GO, Allowance, Rules, Verdict, home_only
 

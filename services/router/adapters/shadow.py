@@ -21,9 +21,8 @@ from homeward.common.v1 import leg_pb2
 from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 
 from services.common.errors import Reason
-from services.common.interceptors import untraced
+from services.common.interceptors import refusal, untraced
 from services.common.server import channel
-from services.router.adapters.refusal import refusal
 from services.router.core.leg import Leg
 from services.router.core.sampling import Bar, BarredError, Origin, Sample, Shed, Step
 from services.router.core.traffic import Traffic

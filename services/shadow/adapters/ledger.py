@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 from homeward.common.v1 import policy_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 from services.common.errors import DomainError, Reason
-from services.common.interceptors import STATUS_DETAILS_KEY, UnaryClientInterceptor, untraced
+from services.common.interceptors import UnaryClientInterceptor, refusal, untraced
 from services.common.policy_rows import sampling_from_proto
 from services.common.sampling import Sampling
 from services.common.server import channel
@@ -171,16 +169,7 @@ def _from_proto(policy: policy_pb2.Policy) -> Policy:
 
 def domain_error(error: aio.AioRpcError, who: str) -> DomainError:
     """What another service of Homeward said; STORAGE_UNAVAILABLE if it said nothing that has a reason."""
-    for key, value in error.trailing_metadata() or ():
-        if key == STATUS_DETAILS_KEY:
-            try:
-                details = status_pb2.Status.FromString(value).details
-                info = error_details_pb2.ErrorInfo()
-                if any(item.Unpack(info) for item in details):
-                    return DomainError(Reason(info.reason), error.details() or "", **dict(info.metadata))
-            except (DecodeError, ValueError):
-                break
-    return DomainError(
+    return refusal(error) or DomainError(
         Reason.STORAGE_UNAVAILABLE,
         f"the {who} does not answer ({error.code().name})",
         store=who,
