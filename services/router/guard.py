@@ -8,8 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from services.common.settings import SettingsError
 from services.router.call import Ask
 from services.router.core import personal_data
+from services.router.core.detectors import Kind
+from services.router.core.identifiers import names
 from services.router.core.naming import Name
 from services.router.core.personal_data import Detectors, Hit, OnHit, Rules
 
@@ -23,6 +26,8 @@ ON_HIT = "homeward.personal_data.on_hit"
 """The span attribute with what followed."""
 INLINE_BYTES = 16 * 1024
 """Largest body that is read at once: larger ones are read by a thread, so that other requests go on."""
+INLINE_NAMES_BYTES = 2 * 1024
+"""The same if names of people are looked for: a millisecond or two for a KB."""
 REPORT_S = 60.0
 """Shortest pause between two lines of the log with the counts."""
 
@@ -31,6 +36,16 @@ class Guard:
     """Reads requests. One a process."""
 
     def __init__(self, rules: Rules) -> None:
+        """Reads the model of names if a workload has its requests read for them.
+
+        Raises:
+            SettingsError: the model isn't there.
+        """
+        if any(Kind.PERSON in item.kinds for item in rules.by_workload.values()):
+            try:
+                names.model()
+            except OSError as error:
+                raise SettingsError(f'workloads.NAME.personal_data.detectors: "person": {error}') from None
         self.hits: Counter[tuple[str, str, str]] = Counter()
         """Requests with a hit by workload, kind and what followed; a workload's name is empty if none is."""
         self._rules = rules
@@ -52,7 +67,8 @@ class Guard:
         return hit
 
     async def _read(self, ask: Ask, detectors: Sequence[Detectors]) -> Hit | None:
-        if len(ask.request.body) <= INLINE_BYTES:
+        names_too = any(Kind.PERSON in item.kinds for item in detectors)
+        if len(ask.request.body) <= (INLINE_NAMES_BYTES if names_too else INLINE_BYTES):
             return personal_data.look(ask.request, detectors)
         return await asyncio.to_thread(personal_data.look, ask.request, detectors)
 

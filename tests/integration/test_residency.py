@@ -62,6 +62,17 @@ on_hit = "mask"
 [workloads.plain]
 owner = "care"
 
+[workloads.staff]
+owner = "people"
+[workloads.staff.personal_data]
+detectors = ["person"]
+
+[workloads.letters]
+owner = "care"
+[workloads.letters.personal_data]
+detectors = ["person", "email"]
+on_hit = "mask"
+
 [keys.demo]
 workloads = ["*", "payroll"]
 scopes = ["approvals"]
@@ -70,6 +81,8 @@ STAGES = {
     "payroll": policy_pb2.STAGE_SHADOWED,
     "mail": policy_pb2.STAGE_SHADOWED,
     "plain": policy_pb2.STAGE_SHADOWED,
+    "staff": policy_pb2.STAGE_SHADOWED,
+    "letters": policy_pb2.STAGE_SHADOWED,
 }
 
 
@@ -202,6 +215,22 @@ async def test_the_cloud_gets_placeholders(client: AsyncOpenAI, house: House, st
     assert MAIL.encode() not in received.wire
     assert IBAN.encode() not in received.wire
     assert not house.home.requests
+
+
+async def test_a_request_that_names_a_person_stays_at_home(client: AsyncOpenAI, house: House) -> None:
+    await client.chat.completions.create(**asks("Write a reference for Jane Doe.", "staff"))
+    assert (len(house.home.requests), len(house.cloud.requests)) == (1, 0)
+    await client.chat.completions.create(**asks("Write a reference for a nurse.", "staff"))
+    assert (len(house.home.requests), len(house.cloud.requests)) == (1, 1)
+
+
+async def test_the_cloud_gets_placeholders_for_names(client: AsyncOpenAI, house: House) -> None:
+    text = f"Jane Doe ({MAIL}) has not paid. Write a letter to Mrs Doe, signed by Rajesh Kumar."
+    await client.chat.completions.create(**asks(text, "letters"))
+    assert house.cloud.last.document["messages"][0]["content"] == (
+        "<PERSON_1> (<EMAIL_1>) has not paid. Write a letter to Mrs <PERSON_1>, signed by <PERSON_2>."
+    )
+    assert b"Doe" not in house.cloud.last.wire
 
 
 async def test_what_tools_are_called_with_is_masked_too(client: AsyncOpenAI, house: House) -> None:

@@ -1,6 +1,6 @@
 """Finds personal data in a text, and puts placeholders in its place. Pure.
 
-Found is what has a shape: see `identifiers/`. Names of people have none, and are not found.
+Found is what has a shape, and names of people, which a small model tells: see `identifiers/`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.router.core.identifiers import accounts, births, internet, national, phones, places
+from services.router.core.identifiers import accounts, births, internet, names, national, phones, places
 from services.router.core.identifiers.text import Span, Text, numbers_of, text_of
 
 
@@ -26,6 +26,7 @@ class Kind(StrEnum):
     BIRTH_DATE = "birth_date"
     PHONE = "phone"
     ADDRESS = "address"
+    PERSON = "person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,19 @@ _FINDERS: dict[Kind, Callable[[Text], Iterator[Span]]] = {
     Kind.BIRTH_DATE: births.birth_dates,
     Kind.PHONE: phones.phones,
     Kind.ADDRESS: places.addresses,
+    Kind.PERSON: names.people,
 }
 _LONG = frozenset({Kind.IBAN, Kind.NATIONAL_ID, Kind.CARD, Kind.PHONE})
 """Those with six digits at least."""
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
 
 _ANYTHING = re.compile(r"[\d@＠]")
-"""What every kind has at least one of."""
+"""What every kind but names has at least one of."""
 
 
 def find(text: str, kinds: Collection[Kind]) -> list[Finding]:
     """The personal data of these kinds in a text, by place, none overlapping another."""
-    if _ANYTHING.search(text) is None:
+    if Kind.PERSON not in kinds and _ANYTHING.search(text) is None:
         return []
     plain, origins = _plain(text)
     searched = text_of(plain)
@@ -145,15 +147,28 @@ class Placeholders:
     def __init__(self) -> None:
         self._by_value: dict[tuple[Kind, str], str] = {}
         self._counts: dict[Kind, int] = {}
+        self._by_part: dict[str, str | None] = {}
+        """The placeholder of the only name so far that has a part; None if two have it."""
 
     def of(self, kind: Kind, value: str) -> str:
-        """The placeholder of a value: `<EMAIL_1>`. Case and separators make no difference."""
-        plain, _ = _plain(value)
-        key = (kind, (plain if kind is Kind.EMAIL else _SEPARATORS.sub("", plain)).casefold())
-        found = self._by_value.get(key)
+        """The placeholder of a value: `<EMAIL_1>`. Case and separators make no difference. A part of a
+        name has that of the whole name if one such name came before it: `Doe` after `Jane Doe`, and no
+        `John Doe`."""
+        plain = _plain(value)[0].casefold()
+        parts = plain.split()
+        if kind is Kind.PERSON:
+            plain = " ".join(parts)
+        elif kind is not Kind.EMAIL:
+            plain = _SEPARATORS.sub("", plain)
+        found = self._by_value.get((kind, plain))
+        if found is None and kind is Kind.PERSON and len(parts) == 1:
+            found = self._by_part.get(plain)
         if found is None:
             self._counts[kind] = self._counts.get(kind, 0) + 1
-            found = self._by_value[key] = f"<{kind.upper()}_{self._counts[kind]}>"
+            found = self._by_value[kind, plain] = f"<{kind.upper()}_{self._counts[kind]}>"
+            if kind is Kind.PERSON and len(parts) > 1:
+                for part in parts:
+                    self._by_part[part] = None if part in self._by_part else found
         return found
 
 

@@ -25,19 +25,25 @@ from services.router.core.policy import WorkloadPolicy
 
 NOT_READ = frozenset(
     {"model", "tools", "functions", "tool_choice", "function_call", "response_format", "output_config"}
-    | {"output_format", "text", "stop", "stop_sequences", "logit_bias", "betas"}
+    | {"output_format", "text", "stop", "stop_sequences", "logit_bias", "betas", "mcp_servers"}
 )
 """Top-level fields of a request that are the application's own; what is not listed is read, so that what
 providers add tomorrow is too."""
 _MARKS = frozenset(
     {"role", "type", "id", "tool_call_id", "call_id", "tool_use_id", "item_id", "media_type", "format"}
-    | {"data", "file_data", "b64_json", "signature", "encrypted_content", "cache_control"}
+    | {"data", "file_data", "b64_json", "signature", "encrypted_content", "cache_control", "voice"}
 )
 """Fields at any depth that hold marks or bytes, not text, but for those of the application's documents."""
 _OWN = frozenset({"arguments", "metadata"})
 """Fields that hold such a document; `input` is another if it is an object."""
 _JSON_TEXTS = frozenset({"arguments"})
 """Fields whose text is JSON: a placeholder must not break it."""
+_TOOL_PARTS = frozenset({"arguments", "input"})
+"""Fields beside which a `name` is a tool's: the application finds its code by it."""
+_TOOL_ROLES = frozenset({"tool", "function"})
+"""Roles whose `name` is one too."""
+_FIELD = "\0field"
+"""The label of a field's own name outside the application's documents, and of a tool's: nobody's name."""
 
 _UNLABELLED = frozenset({"", "content", "text", "input", "prompt", "arguments", "instructions", "system"})
 """Fields whose name says nothing of their text."""
@@ -47,8 +53,8 @@ _BYTES = re.compile(r"data:[^,;\s]{0,100}+(?:;(?!base64,)[^,;\s]{1,60}+){0,4}+;b
 _READ = (str, list, dict)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 MOST_CHARS = 4_000_000
-"""Characters of a request that are read: a million tokens. That much prose takes a thread 0.2 seconds, the
-heaviest text twenty."""
+"""Characters of a request that are read: a million tokens. That much prose takes a thread 0.2 seconds, or
+five if it is read for names, the heaviest text twenty."""
 LEAST_NUMBER = 1_000_000
 """Smallest number that could be an identifier: a telephone number has seven digits."""
 
@@ -173,6 +179,8 @@ def _why(hit: Hit) -> str:
 
 
 def _find(text: str, label: str, kinds: frozenset[Kind]) -> list[Finding]:
+    if label == _FIELD:
+        return find(text, kinds - {Kind.PERSON})
     if label in _UNLABELLED or len(text) > _LABELLED_CHARS:
         return find(text, kinds)
     before = _CAMEL.sub(" ", label[:_LABELLED_CHARS]) + ": "
@@ -196,7 +204,14 @@ def _changed(key: str, value: Any, change: _Change, own: bool = False) -> Any:
     if isinstance(value, list):
         return [_changed(key, item, change, own) for item in value]
     if isinstance(value, dict):
-        return {change(name, ""): _changed(name, item, change, own) for name, item in value.items()}
+        tool = not own and (not _TOOL_PARTS.isdisjoint(value) or value.get("role") in _TOOL_ROLES)
+        field = "" if own else _FIELD
+        return {
+            change(name, field): change(item, _FIELD)
+            if tool and name == "name" and isinstance(item, str)
+            else _changed(name, item, change, own)
+            for name, item in value.items()
+        }
     # An application may send an identifier as a number.
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= LEAST_NUMBER:
         changed = change(str(value), key)

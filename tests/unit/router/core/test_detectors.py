@@ -10,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.router.core.detectors import Finding, Kind, Placeholders, find, mask
+from services.router.core.identifiers import names
 
-EVERY = frozenset(Kind)
+EVERY = frozenset(Kind) - {Kind.PERSON}
+"""Those that look for a shape; names are in test_person_names."""
+names.model()
+"""Read here, so that no test's time has it."""
 
 FOUND = [
     # e-mail

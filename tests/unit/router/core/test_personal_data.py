@@ -20,8 +20,9 @@ from services.router.core.policy import WorkloadPolicy
 
 MAIL = "jane@example.com"
 IBAN = "DE89370400440532013000"
-MASK = [Detectors(frozenset(Kind), OnHit.MASK)]
-STAY = [Detectors(frozenset(Kind), OnHit.SOVEREIGN)]
+SHAPED = frozenset(Kind) - {Kind.PERSON}
+MASK = [Detectors(SHAPED, OnHit.MASK)]
+STAY = [Detectors(SHAPED, OnHit.SOVEREIGN)]
 
 
 def request(document: dict[str, Any], api: str = catalog.CHAT) -> wire.Request:
