@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import orjson
 
+from services.common.schemas import first_problem
 from services.router.core import sse
 from services.router.core.sovereign.plan import Plan
-from services.router.core.sovereign.structured import first_problem
 from services.router.core.sovereign.tool_calls import Arguments, Event, Started, Text, ToolCallReader
 
 

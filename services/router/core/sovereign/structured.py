@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import jsonschema_rs
 import orjson
 
 from services.common.errors import DomainError, Reason, invalid_request
-from services.router.core.sovereign.schema_work import depth_of, max_depth
-
-KEPT_SCHEMAS = 512
-"""Compiled schemas that are kept: more than an organisation has workloads."""
-MAX_BACKTRACKS = 100_000
-"""Steps of one `pattern`: an expression that needs more is an attack or a mistake."""
-MAX_PROBLEM_CHARS = 300
+from services.common.schemas import UnusableError, first_problem, usable
 
 _OBJECT_WORDS = "Answer with one JSON object alone."
 _SCHEMA_WORDS = "Answer with JSON alone, under this schema:\n"
@@ -61,20 +53,6 @@ class Format:
         return first_problem(self._key, value)
 
 
-def first_problem(schema: bytes, value: object) -> str:
-    """The first thing in a value that breaks a schema (its JSON); empty if nothing does."""
-    validator, deepest = _compiled(schema)
-    if deepest is not None and depth_of(value) > deepest:
-        return f"it nests more than {deepest} deep, which is as deep as this schema can be checked"
-    try:
-        # Stops at the first; `iter_errors` collects them all before it gives one.
-        validator.validate(value)
-    except jsonschema_rs.ValidationError as error:
-        where = "/".join(str(step) for step in error.instance_path)
-        return f"{where or 'it'}: {error.message}"[:MAX_PROBLEM_CHARS]
-    return ""
-
-
 def parse_format(value: object) -> Format | None:
     """Reads `response_format`; None for text.
 
@@ -98,7 +76,8 @@ def parse_format(value: object) -> Format | None:
         raise invalid_request(
             "response_format.json_schema.schema", "a JSON schema (an object)", type(schema).__name__
         )
-    return Format(schema, instruction(schema), checked_schema(schema, "response_format.json_schema.schema"))
+    key = checked_schema(schema, "response_format.json_schema.schema")
+    return Format(schema, instruction(schema), key)
 
 
 def checked_schema(schema: Mapping[str, Any], field: str) -> bytes:
@@ -107,13 +86,10 @@ def checked_schema(schema: Mapping[str, Any], field: str) -> bytes:
     Raises:
         DomainError: INVALID_REQUEST, if it is none, would take too long, or refers to something outside.
     """
-    key = orjson.dumps(schema)
     try:
-        _compiled(key)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        problem = getattr(error, "message", None) or str(error)
-        raise invalid_request(field, "a valid JSON schema", problem[:MAX_PROBLEM_CHARS]) from None
-    return key
+        return usable(schema)
+    except UnusableError as error:
+        raise invalid_request(field, "a valid JSON schema", str(error)) from None
 
 
 def answer_invalid(upstream: str, problem: str) -> DomainError:
@@ -124,20 +100,3 @@ def answer_invalid(upstream: str, problem: str) -> DomainError:
         upstream=upstream,
         problem=problem,
     )
-
-
-@lru_cache(KEPT_SCHEMAS)
-def _compiled(schema: bytes) -> tuple[jsonschema_rs.Validator, int | None]:
-    document = orjson.loads(schema)
-    deepest = max_depth(document)
-    validator = jsonschema_rs.validator_for(
-        document,
-        retriever=_nothing_outside,
-        pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
-    )
-    return validator, deepest
-
-
-def _nothing_outside(uri: str) -> Any:
-    # A schema comes from an application; it must not make the router fetch anything.
-    raise ValueError(f"the schema refers to {uri!r}, which is outside of it")

@@ -191,7 +191,7 @@ class _Span:
     def feed(self, piece: str) -> int | None:
         """Index just after the object's last brace within the piece; None if it is not there yet."""
         place = 0
-        if self._skip:
+        if self._skip and piece:
             place, self._skip = 1, False
         while match := _SIGN.search(piece, place):
             sign, place = match[0], match.end()

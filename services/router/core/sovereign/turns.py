@@ -75,7 +75,8 @@ def _text(content: object, where: str) -> str:
         if not isinstance(text, str):
             raise invalid_request(f"{where}[{index}].{kind}", "text", type(text).__name__)
         texts.append(text)
-    return "".join(texts)
+    # As vLLM and trtllm-serve put parts together.
+    return "\n".join(texts)
 
 
 def _call(call: object, where: str) -> dict[str, Any]:

@@ -76,6 +76,12 @@ def chunked(draw: st.DrawFn) -> tuple[str, list[str]]:
 @settings(deadline=None)
 @given(chunked())
 @example(('{"name": "lo\\qok", "parameters": {}}', ['{"name": "lo\\qok", "parameters": {', "}}"]))
+@example(
+    (
+        '{"name": "look", "parameters": "{\\"q\\": 1}"}',
+        ['{"name": "look", "parameters": "{\\"q\\', "", '": 1}"}'],
+    )
+)
 @example(('{"name": ["look"], "x": 1}', ['{"name": ["look"], "x": 1}']))
 def test_the_events_are_the_same_however_a_text_is_cut(cut: tuple[str, list[str]]) -> None:
     text, pieces = cut

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.common.errors import DomainError, Reason
-from services.router.core.sovereign.structured import first_problem
+from services.common.schemas import first_problem
 from services.router.core.sovereign.tool_calls import Started, ToolCallReader
 from services.router.core.sovereign.tools import NO_TOOLS, parse_tools
 

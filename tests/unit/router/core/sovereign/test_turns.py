@@ -42,7 +42,7 @@ def short(turns: list[dict[str, Any]]) -> list[str]:
         ([{"role": "user", "content": []}], [{"role": "user", "content": ""}]),
         (
             [{"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}],
-            [{"role": "user", "content": "Hi"}],
+            [{"role": "user", "content": "H\ni"}],
         ),
         # What a client may say of a message besides is no template's business.
         ([{"role": "user", "content": "Hi", "name": "ann"}], [{"role": "user", "content": "Hi"}]),

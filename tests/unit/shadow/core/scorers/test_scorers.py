@@ -115,6 +115,25 @@ def test_what_is_no_answer_agrees_with_none_that_is(name: str, fails: Answer, wh
 
 
 @pytest.mark.parametrize("name", SCORER_NAMES)
+def test_a_schema_that_would_never_be_done_keeps_no_scorer(name: str) -> None:
+    parts = {
+        f"d{index}": {"allOf": [{"$ref": f"#/$defs/d{index + 1}"}] * 2, "type": "object"}
+        for index in range(60)
+    }
+    schema = {"$ref": "#/$defs/d0", "$defs": {**parts, "d60": {}}}
+    # It can't be held to, so an answer need only be JSON.
+    assert agree(name, '{"city": "Rome"}', '{"city": "Rome"}', schema) == 1
+    assert agree(name, '{"city": "Rome"}', "Rome", schema) == 0
+
+
+@pytest.mark.parametrize("name", SCORER_NAMES)
+def test_an_answer_that_would_never_be_checked_is_none(name: str) -> None:
+    part = {"type": "object", "properties": {"a": {"$ref": "#"}}}
+    deep = '{"a":' * 60 + "{}" + "}" * 60
+    assert agree(name, deep, '{"a": {}}', {"allOf": [part, part]}) == 0
+
+
+@pytest.mark.parametrize("name", SCORER_NAMES)
 def test_two_refusals_agree_and_two_that_break_the_schema_are_read(name: str) -> None:
     refused = Answer("", refusal="I'm sorry."), Answer("No.", finish_reason="content_filter")
     assert agree(name, *refused) == 1

@@ -1,0 +1,73 @@
+"""JSON schemas of strangers: a value is held to one in bounded time, and nothing is fetched for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from services.common.schema_work import MAX_STEPS, Work
+
+KEPT_SCHEMAS = 512
+"""Compiled schemas that are kept: more than an organisation has workloads."""
+MAX_BACKTRACKS = 100_000
+"""Steps of one `pattern`: an expression that needs more is an attack or a mistake."""
+MAX_PROBLEM_CHARS = 300
+
+
+class UnusableError(ValueError):
+    """Nothing can be held to the schema; the message says why."""
+
+
+def usable(schema: Mapping[str, Any]) -> bytes:
+    """The JSON of a schema, by which `first_problem` knows it.
+
+    Raises:
+        UnusableError: it is none, would take too long, or refers to something outside.
+    """
+    try:
+        key = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+        _compiled(key)
+    except (
+        jsonschema_rs.ValidationError,
+        jsonschema_rs.ReferencingError,
+        orjson.JSONEncodeError,
+        ValueError,
+    ) as error:
+        raise UnusableError((getattr(error, "message", None) or str(error))[:MAX_PROBLEM_CHARS]) from None
+    return key
+
+
+def first_problem(schema: bytes, value: object) -> str:
+    """The first thing in a value that breaks a usable schema; empty if nothing does."""
+    validator, work = _compiled(schema)
+    if work.steps(value) > MAX_STEPS:
+        return "it is too large, or nests too deep, to be checked against this schema"
+    try:
+        # Stops at the first; `iter_errors` collects them all before it gives one.
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as error:
+        where = "/".join(str(step) for step in error.instance_path)
+        return f"{where or 'it'}: {error.message}"[:MAX_PROBLEM_CHARS]
+    return ""
+
+
+@lru_cache(KEPT_SCHEMAS)
+def _compiled(schema: bytes) -> tuple[jsonschema_rs.Validator, Work]:
+    document = orjson.loads(schema)
+    # Counted first: what never ends might not end while it is compiled either.
+    work = Work(document)
+    validator = jsonschema_rs.validator_for(
+        document,
+        retriever=_nothing_outside,
+        pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
+    )
+    return validator, work
+
+
+def _nothing_outside(uri: str) -> Any:
+    # A schema comes from an application; it must not make a service fetch anything.
+    raise ValueError(f"the schema refers to {uri!r}, which is outside of it")
