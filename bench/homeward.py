@@ -14,35 +14,15 @@ from bench.load import SYSTEM_PROMPT
 from bench.nginx import MODEL
 from deploy.local.config import load_local
 from deploy.local.parts import build
-from deploy.local.ports import free_ports
 from deploy.local.state import Secrets
 from deploy.local.supervisor import Supervisor
+from tests.support.places import PLACES, free_places
 
 _SECRETS = Secrets(api_key="hw-bench", clickhouse_password="bench-writer", analyst_password="bench-reader")
 
-_SETTINGS = """
-[router]
-http = "127.0.0.1:{http}"
-grpc = "127.0.0.1:{grpc}"
-classifier = "127.0.0.1:{classifier}"
-ledger = "127.0.0.1:{ledger}"
-shadow = "127.0.0.1:{shadow}"
-state_dir = "{folder}/router"
-[classifier]
-grpc = "127.0.0.1:{classifier}"
-state_dir = "{folder}/classifier"
-[shadow]
-grpc = "127.0.0.1:{shadow}"
-router = "127.0.0.1:{grpc}"
-ledger = "127.0.0.1:{ledger}"
-state_dir = "{folder}/shadow"
-[ledger]
-grpc = "127.0.0.1:{ledger}"
-state_dir = "{folder}/ledger"
-[clickhouse]
-url = "http://127.0.0.1:{clickhouse}"
-[local]
-state_dir = "{folder}"
+_SETTINGS = (
+    PLACES
+    + """
 [telemetry]
 sample_ratio = {sample_ratio}
 [upstreams.cloud]
@@ -59,6 +39,7 @@ owner = "bench"
 task_type = "context_qa"
 system_prompts = ["{system_prompt}"]
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +68,7 @@ async def serve(
     """Runs the stack until the block ends: keys with limits, naming by fingerprint, the policy, the book
     in ClickHouse, and `sample_ratio` of the requests traced. `extra_settings` is TOML; `…_cpus` are
     taskset lists."""
-    names = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    ports = free_places()
     with tempfile.TemporaryDirectory(prefix="bench-homeward-") as folder:
         file = Path(folder, "homeward.toml")
         settings = {"upstream": upstream_url, "model": MODEL, "system_prompt": SYSTEM_PROMPT}

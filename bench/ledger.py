@@ -32,10 +32,10 @@ from bench import process
 from bench.ledger_load import CALL_LEGS, POOL_UPSTREAM
 from deploy.local.config import load_local
 from deploy.local.parts import build
-from deploy.local.ports import free_ports
 from deploy.local.state import Secrets
 from deploy.local.supervisor import Supervisor
 from services.ledger.adapters.spool import BATCH_LEGS
+from tests.support.places import PLACES, free_places
 
 RESULTS = Path("bench/results")
 COMMAND = "python -m bench.ledger"
@@ -52,24 +52,9 @@ SPOOL_ROWS = 200_000
 """Few, so that a ledger that takes legs faster than it ships them is held back in the run."""
 
 _SECRETS = Secrets(api_key="hw-bench", clickhouse_password="bench-writer", analyst_password="bench-reader")
-_SETTINGS = """
-[router]
-http = "127.0.0.1:{http}"
-grpc = "127.0.0.1:{grpc}"
-classifier = "127.0.0.1:{classifier}"
-ledger = "127.0.0.1:{ledger}"
-[classifier]
-grpc = "127.0.0.1:{classifier}"
-[shadow]
-grpc = "127.0.0.1:{shadow}"
-[ledger]
-grpc = "127.0.0.1:{ledger}"
-state_dir = "{folder}/ledger"
-spool_rows = {spool_rows}
-[clickhouse]
-url = "http://127.0.0.1:{clickhouse}"
-[local]
-state_dir = "{folder}"
+_SETTINGS = (
+    PLACES.replace("[ledger]", "[ledger]\nspool_rows = {spool_rows}")
+    + """
 [upstreams.{pool}]
 target = "sovereign"
 base_url = "http://127.0.0.1:1/v1"
@@ -78,6 +63,7 @@ models = ["small-llama"]
 upstreams = ["{pool}"]
 hosting_usd_per_month = 2000
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +114,7 @@ class Figures:
 @asynccontextmanager
 async def serve() -> AsyncIterator[Running]:
     """Runs a ledger and a ClickHouse until the block ends."""
-    names = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    ports = free_places()
     with tempfile.TemporaryDirectory(prefix="bench-ledger-") as folder:
         file = Path(folder, "homeward.toml")
         file.write_text(_SETTINGS.format(folder=folder, spool_rows=SPOOL_ROWS, pool=POOL_UPSTREAM, **ports))

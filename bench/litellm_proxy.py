@@ -19,7 +19,7 @@ from bench.nginx import MODEL
 from deploy.local.ports import free_ports
 
 REQUIREMENTS = Path(__file__).with_name("litellm-requirements.txt")
-VERSION = re.search(r"^litellm==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)[1]  # type: ignore[index]
+VERSION = re.findall(r"^litellm==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)[0]
 """The newest whose companions are all on PyPI: 1.110.2 asks for a `litellm-proxy` that is not there."""
 
 _MASTER_KEY = "sk-bench-master"

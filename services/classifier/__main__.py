@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
+from homeward.common.v1 import info_pb2
 
 from services.classifier.adapters.batcher import Batcher
 from services.classifier.adapters.observations import Observations
@@ -23,6 +24,7 @@ from services.classifier.scout import Scout
 from services.classifier.servicer import ClassifierServicer
 from services.common.errors import DomainError
 from services.common.fingerprint import AmbiguousError
+from services.common.info import About, InfoServicer
 from services.common.server import Server, run, until_stopped
 from services.common.settings import DEFAULT_FILE, SettingsError
 from services.common.telemetry.setup import start_logging, start_tracing
@@ -71,7 +73,17 @@ async def main() -> None:
         queue_requests=settings.queue_requests,
     )
     namer = Namer(registrar.board, batcher, reader.general.abstain_below, traffic, observations)
-    server = Server(classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name)
+    about = About(
+        "classifier",
+        folders={"classifier.state_dir": settings.state_dir},
+        queues=lambda: [
+            info_pb2.Queue(name="observations for ClickHouse", lost_count=observations.shed),
+            info_pb2.Queue(name="unnamed requests to remember", lost_count=traffic.shed),
+        ],
+    )
+    server = Server(
+        classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name, info=InfoServicer(about)
+    )
     classifier_pb2_grpc.add_ClassifierServiceServicer_to_server(
         ClassifierServicer(registrar, namer, Scout(traffic, Spend(config.clickhouse))), server.grpc
     )

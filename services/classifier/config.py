@@ -36,7 +36,7 @@ class Classifier(Section):
     """Requests that may wait for the model: more than a second's work. What comes beyond them is refused at
     once, and goes unnamed."""
     keep_unnamed_prompts: bool = False
-    """Whether samples of unnamed prompts may be kept for `homeward workload discover`. Nobody has said yet
+    """Whether samples of unnamed prompts may be kept for `homeward inventory discover`. Nobody has said yet
     which data class they are of, so it has to be allowed. Prompts of named workloads are never kept."""
     unnamed_requests: int = Field(default=20_000, ge=100)
     """Unnamed requests that are remembered for discovery, the newest. A workload with half a per cent of them

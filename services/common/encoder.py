@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 # Its wheels start a telemetry client when they are imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 
 MAX_TOKENS = 128
 """Of a text, with the two that mark its ends: the model was trained on no more."""

@@ -156,11 +156,3 @@ def invalid_request(field: str, expected: str, got: object) -> DomainError:
         expected=expected,
         got=got,
     )
-
-
-def not_available(method: str, instead: str = "") -> DomainError:
-    """The NOT_AVAILABLE of a method that this version does not do yet; `instead` is what to do meanwhile."""
-    hint = f"; {instead}" if instead else ""
-    return DomainError(
-        Reason.NOT_AVAILABLE, f"{method} is in the contract but not in this version{hint}", method=method
-    )

@@ -1,4 +1,4 @@
-"""The four gRPC interceptors: tracing on both sides, and errors as google.rpc.Status.
+"""The gRPC interceptors: tracing on both sides, and errors as google.rpc.Status.
 
 OpenTelemetry's own leave a span unset on a server's exception or a deadline and never end it on a
 cancellation (`docs/decisions/0003-own-grpc-interceptors.md`); these get the three right.
@@ -52,17 +52,28 @@ def status_of(error: DomainError) -> status_pb2.Status:
 
 
 def refusal(error: aio.AioRpcError) -> DomainError | None:
-    """What a Homeward service said when it refused a call: `status_of` read back; None if it said nothing."""
+    """What a Homeward service said when it refused a call: `status_of` read back; None if it said nothing.
+
+    A reason of a later version is INTERNAL.
+    """
     for key, value in error.trailing_metadata() or ():
         if key == STATUS_DETAILS_KEY:
             try:
-                status = status_pb2.Status.FromString(value)
-                info = error_details_pb2.ErrorInfo()
-                if status.details and status.details[0].Unpack(info):
-                    return DomainError(Reason(info.reason), status.message, **info.metadata)
-            except (DecodeError, ValueError):
+                return _domain_error(status_pb2.Status.FromString(value))
+            except DecodeError:
                 return None
     return None
+
+
+def _domain_error(status: status_pb2.Status) -> DomainError | None:
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    if not any(item.Unpack(info) for item in status.details):
+        return None
+    metadata = dict(info.metadata)
+    if any(item.Unpack(retry) for item in status.details):
+        metadata["retry_after_s"] = str(retry.retry_delay.seconds)
+    reason = Reason(info.reason) if info.reason in Reason.__members__ else Reason.INTERNAL
+    return DomainError(reason, status.message, **metadata)
 
 
 def untraced() -> tuple[tuple[str, str], ...]:

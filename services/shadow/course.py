@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from google.protobuf import json_format
 from homeward.common.v1 import chat_pb2, leg_pb2
@@ -322,8 +323,8 @@ def _latest(found: Iterable[Capability], wanted: Sequence[Need]) -> list[Capabil
     return [item for item in found if (item.need.name, item.need.digest) in names]
 
 
-def _capability(document: Mapping[str, object]) -> Capability:
-    return Capability(**{**document, "need": Need(**document["need"])})  # type: ignore[arg-type]  # as asdict gave it
+def _capability(document: Mapping[str, Any]) -> Capability:
+    return Capability(**{**document, "need": Need(**document["need"])})
 
 
 def _legs(content: bytes) -> Legs:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
 from homeward.common.v1 import policy_pb2
 from homeward.shadow.v1 import shadow_pb2
 
 from services.common.stages import next_place
 from services.common.words import Stage
+from services.shadow.adapters.store import Store
+from services.shadow.alarms import Alarms
 from services.shadow.core.funnel import Funnel
-from services.shadow.core.gate import Capability
 from services.shadow.core.migration import Move, Terms, Wait, step
 from services.shadow.course import Course, Look
-from services.shadow.translate import evidence_to_proto, experiment_to_proto, funnel_to_proto, timestamp
+from services.shadow.courses import Courses, Findings
+from services.shadow.translate import (
+    capability_to_proto,
+    evidence_to_proto,
+    experiment_to_proto,
+    funnel_to_proto,
+    timestamp,
+)
 
+DAY_US = 86_400 * 1_000_000
 _NO_WAY = {
     Stage.OBSERVED: "nothing compares it; register an experiment",
     Stage.ROLLED_BACK: "it was rolled back; register a new epoch of its experiment to start again",
@@ -22,7 +32,48 @@ _NO_WAY = {
 """What keeps a workload where no move home begins."""
 
 
-def migration_to_proto(
+class Migrations:
+    """Tells where each workload stands now."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Findings,
+        courses: Courses,
+        alarms: Alarms,
+        clock: Callable[[], int],
+    ) -> None:
+        """`clock` gives microseconds since 1970."""
+        self._store = store
+        self._engine = engine
+        self._courses = courses
+        self._alarms = alarms
+        self._clock = clock
+
+    async def of(self, workload: str) -> shadow_pb2.Migration:
+        """Where a workload stands: as of its last look, if the policy has not moved it since.
+
+        Raises:
+            DomainError: WORKLOAD_NOT_FOUND, or STORAGE_UNAVAILABLE if there is no policy yet.
+        """
+        course = self._courses.of(workload)
+        look = await self._courses.latest(course)
+        now = self._clock()
+        known = look.experiment
+
+        def read() -> tuple[Funnel, Funnel, float | None]:
+            if known is None:
+                return Funnel(), Funnel(), None
+            epoch = (known.experiment_id, known.epoch)
+            today = self._store.funnel(*epoch, now // DAY_US * DAY_US)
+            return today, self._store.funnel(*epoch), self._engine.discordance(known)
+
+        today, whole, discordance = await asyncio.to_thread(read)
+        alerts = (*course.alerts.values(), *self._alarms.own().values())
+        return _migration(course, look, today=today, epoch=whole, alerts=alerts, discordance=discordance)
+
+
+def _migration(
     course: Course,
     look: Look,
     *,
@@ -31,7 +82,6 @@ def migration_to_proto(
     alerts: Sequence[str],
     discordance: float | None,
 ) -> shadow_pb2.Migration:
-    """Where a workload stands."""
     place = look.row.place
     to = next_place(place)
     message = shadow_pb2.Migration(
@@ -43,7 +93,7 @@ def migration_to_proto(
         ],
         funnel_today=funnel_to_proto(today),
         funnel_epoch=funnel_to_proto(epoch),
-        capabilities=map(_capability, look.capabilities),
+        capabilities=map(capability_to_proto, look.capabilities),
         blocks=_blocks(look, course.terms),
         alerts=alerts,
         next_stage=policy_pb2.Stage.ValueType(to.stage if to is not None else 0),
@@ -67,13 +117,3 @@ def _blocks(look: Look, terms: Terms) -> Sequence[str]:
             return blocks
         case Move():
             return ()
-
-
-def _capability(item: Capability) -> shadow_pb2.Capability:
-    return shadow_pb2.Capability(
-        name=item.need.name,
-        needed=item.need.sentence,
-        passed=item.passed,
-        found=item.found,
-        probe_time=timestamp(item.probe_unix_us),
-    )

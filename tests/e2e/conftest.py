@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.stack import ROOT, stack_ports
+from tests.support.places import environment_of, free_places
+from tests.support.stack import ROOT
 from tests.support.triton import needs_triton
 
 START_S = 180.0
@@ -33,28 +34,8 @@ class Run:
         self.folder = folder
         self.environment = {
             **os.environ,
-            "HOMEWARD_ROUTER__HTTP": address["http"],
-            "HOMEWARD_ROUTER__GRPC": address["grpc"],
-            "HOMEWARD_ROUTER__CLASSIFIER": address["classifier"],
-            "HOMEWARD_ROUTER__LEDGER": address["ledger"],
-            "HOMEWARD_ROUTER__SHADOW": address["shadow"],
-            "HOMEWARD_ROUTER__STATE_DIR": f"{folder}/router",
-            "HOMEWARD_CLASSIFIER__GRPC": address["classifier"],
-            "HOMEWARD_CLASSIFIER__STATE_DIR": f"{folder}/classifier",
-            "HOMEWARD_SHADOW__GRPC": address["shadow"],
-            "HOMEWARD_SHADOW__ROUTER": address["grpc"],
-            "HOMEWARD_SHADOW__LEDGER": address["ledger"],
-            "HOMEWARD_SHADOW__STATE_DIR": f"{folder}/shadow",
-            "HOMEWARD_LEDGER__GRPC": address["ledger"],
-            "HOMEWARD_LEDGER__STATE_DIR": f"{folder}/ledger",
-            "HOMEWARD_CLICKHOUSE__URL": f"http://{address['clickhouse']}",
-            "HOMEWARD_LOCAL__CLOUD": address["cloud"],
-            "HOMEWARD_LOCAL__TRITON": address["triton"],
-            "HOMEWARD_LOCAL__TRITON_HTTP": address["triton_http"],
-            "HOMEWARD_LOCAL__TRITON_METRICS": address["triton_metrics"],
-            "HOMEWARD_LOCAL__COLLECTOR": address["collector"],
+            **environment_of(folder, ports),
             "HOMEWARD_TRITON__HOME__REPLICAS": f'["{address["triton"]}"]',
-            "HOMEWARD_LOCAL__STATE_DIR": str(folder),
             # It goes on for minutes after the start; test_migration.py has it.
             "HOMEWARD_LOCAL__MIGRATION": "false",
             "HOMEWARD_UPSTREAMS__CLOUD__BASE_URL": f"http://{address['cloud']}/v1",
@@ -165,7 +146,7 @@ def query(run: Run, sql: str) -> str:
 def stopped_run(tmp_path: Path) -> Iterator[Run]:
     """A run that the test starts."""
     needs_triton()
-    run = Run(tmp_path / "state", stack_ports())
+    run = Run(tmp_path / "state", free_places())
     yield run
     run.close()
 
@@ -174,7 +155,7 @@ def stopped_run(tmp_path: Path) -> Iterator[Run]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run that has started, shared by the tests of a file."""
     needs_triton()
-    run = Run(tmp_path_factory.mktemp("run") / "state", stack_ports()).start()
+    run = Run(tmp_path_factory.mktemp("run") / "state", free_places()).start()
     yield run
     run.close()
 
@@ -183,7 +164,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 def toured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run whose tour has come to its end."""
     needs_triton()
-    run = Run(tmp_path_factory.mktemp("migration") / "state", stack_ports())
+    run = Run(tmp_path_factory.mktemp("migration") / "state", free_places())
     run.start(HOMEWARD_LOCAL__MIGRATION="true")
     run.wait_for("Triton has loaded the good small-llama again", limit_s=TOUR_S)
     yield run

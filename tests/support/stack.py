@@ -19,8 +19,8 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 
 from deploy.local.config import load_local
 from deploy.local.parts import Part, build
-from deploy.local.ports import free_ports
 from deploy.local.state import Secrets
+from tests.support.places import PLACES, free_places
 from tests.support.triton import needs_triton
 
 ROOT = Path(__file__).parents[2]
@@ -33,40 +33,9 @@ SECRETS = Secrets(
 WAIT_S = 30.0
 """How long a condition may take to come true; none of ours takes a tenth of it."""
 
-SETTINGS = """
-[router]
-http = "127.0.0.1:{http}"
-grpc = "127.0.0.1:{grpc}"
-classifier = "127.0.0.1:{classifier}"
-ledger = "127.0.0.1:{ledger}"
-shadow = "127.0.0.1:{shadow}"
-state_dir = "{folder}/router"
-
-[classifier]
-grpc = "127.0.0.1:{classifier}"
-state_dir = "{folder}/classifier"
-
-[shadow]
-grpc = "127.0.0.1:{shadow}"
-router = "127.0.0.1:{grpc}"
-ledger = "127.0.0.1:{ledger}"
-state_dir = "{folder}/shadow"
-
-[ledger]
-grpc = "127.0.0.1:{ledger}"
-state_dir = "{folder}/ledger"
-
-[clickhouse]
-url = "http://127.0.0.1:{clickhouse}"
-
-[local]
-cloud = "127.0.0.1:{cloud}"
-triton = "127.0.0.1:{triton}"
-triton_http = "127.0.0.1:{triton_http}"
-triton_metrics = "127.0.0.1:{triton_metrics}"
-collector = "127.0.0.1:{collector}"
-state_dir = "{folder}"
-
+SETTINGS = (
+    PLACES
+    + """
 [timeouts]
 connect_s = 2
 first_token_s = 3
@@ -104,6 +73,7 @@ system_prompts = ["You triage tickets."]
 owner = "editors"
 task_type = "summarization"
 """
+)
 
 DEMO_KEY = """
 [keys.demo]
@@ -133,7 +103,7 @@ class Stack:
     def __init__(self, folder: Path, extra_settings: str = "", **environment: str) -> None:
         """`extra_settings` is TOML that is added to the settings; `environment` is added to the parts'."""
         self.folder = folder
-        self.ports = stack_ports()
+        self.ports = free_places()
         self.settings_file = folder / "homeward.toml"
         settings = SETTINGS.format(folder=folder, **self.ports)
         if extra_settings.startswith(HOME):
@@ -278,10 +248,3 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
     while not await condition():
         assert loop.time() < deadline, f"not within {WAIT_S:g} s: {what}"
         await asyncio.sleep(0.02)
-
-
-def stack_ports() -> dict[str, int]:
-    """A free port for each address of the stack."""
-    names: tuple[str, ...] = ("http", "grpc", "classifier", "ledger", "shadow", "clickhouse", "cloud")
-    names += ("triton", "triton_http", "triton_metrics", "collector")
-    return dict(zip(names, free_ports(len(names)), strict=True))

@@ -67,7 +67,7 @@ def mask(seen: torch.Tensor) -> torch.Tensor | None:
     return None if bool(seen.all()) else seen[:, None, None, :]
 
 
-@torch.inference_mode()  # type: ignore[untyped-decorator]
+@torch.inference_mode()
 def lower(encoder: Encoder, tokens: Sequence[Sequence[int]], frozen_layers: int) -> Lower:
     """Runs the frozen layers over texts, and the others for the embedding that is to be kept."""
     encoder.eval()

@@ -17,7 +17,7 @@ NORM_EPSILON = 1e-12
 TASKS = 10
 
 
-class _Attention(nn.Module):  # type: ignore[misc]
+class _Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         inner = nn.Module()
@@ -27,7 +27,7 @@ class _Attention(nn.Module):  # type: ignore[misc]
         self.output = _Output(HIDDEN)
 
 
-class _Output(nn.Module):  # type: ignore[misc]
+class _Output(nn.Module):
     def __init__(self, ins: int) -> None:
         super().__init__()
         self.dense = nn.Linear(ins, HIDDEN)
@@ -39,7 +39,7 @@ class _Output(nn.Module):  # type: ignore[misc]
         return norm
 
 
-class Layer(nn.Module):  # type: ignore[misc]
+class Layer(nn.Module):
     """One layer of a BERT."""
 
     def __init__(self, dropout: float) -> None:
@@ -67,7 +67,7 @@ class Layer(nn.Module):  # type: ignore[misc]
         return out
 
 
-class Encoder(nn.Module):  # type: ignore[misc]
+class Encoder(nn.Module):
     """MiniLM."""
 
     def __init__(self, dropout: float = 0.0) -> None:

@@ -195,8 +195,10 @@ def _lines(name: str) -> Iterator[dict[str, Any]]:
 
 def _git_folder(mirror: Path | None, repo: str, commit: str) -> Path | None:
     """Where the repository is at hand with that commit, if it is."""
-    for place in (repo, f"{repo.replace('/', '+')}/repo") if mirror else ():
-        folder = mirror / place  # type: ignore[operator]
+    if mirror is None:
+        return None
+    for place in (repo, f"{repo.replace('/', '+')}/repo"):
+        folder = mirror / place
         asked = ["git", "-C", str(folder), "cat-file", "-e", f"{commit}^{{commit}}"]
         if folder.is_dir() and subprocess.run(asked, capture_output=True, check=False).returncode == 0:
             return folder

@@ -209,7 +209,7 @@ def _loss(model: Llama, topic_head: nn.Linear, packed: Mapping[str, Tensor], rec
     return answer / count + USER_WEIGHT * user + recipe.topic_weight * topic
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]  # no torch where mypy runs
+@torch.no_grad()
 def accuracy(model: Llama, tokenizer: Tokenizer, workload: Workload, pack: Packer) -> float:
     """Share of some 1,000 validation rows whose JSON answer greedy decoding would give to the letter."""
     writer = Writer(tokenizer, None)

@@ -35,7 +35,7 @@ class Shape:
 
 
 # The ignores below: the project's environment has no torch, so to mypy its classes are Any.
-class Norm(nn.Module):  # type: ignore[misc]
+class Norm(nn.Module):
     """RMSNorm."""
 
     def __init__(self, width: int, epsilon: float) -> None:
@@ -63,7 +63,7 @@ def turn(x: Tensor, angles: Angles) -> Tensor:
     return x * angles[0] + torch.cat((-right, left), dim=-1) * angles[1]
 
 
-class Attention(nn.Module):  # type: ignore[misc]
+class Attention(nn.Module):
     """Grouped-query attention of a prefix to itself, and of rows to the prefix and themselves."""
 
     def __init__(self, shape: Shape) -> None:
@@ -130,7 +130,7 @@ class Attention(nn.Module):  # type: ignore[misc]
         return self.o_proj(both)
 
 
-class FeedForward(nn.Module):  # type: ignore[misc]
+class FeedForward(nn.Module):
     """SwiGLU."""
 
     def __init__(self, shape: Shape) -> None:
@@ -144,7 +144,7 @@ class FeedForward(nn.Module):  # type: ignore[misc]
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
-class Block(nn.Module):  # type: ignore[misc]
+class Block(nn.Module):
     """One layer."""
 
     def __init__(self, shape: Shape, dropout: float) -> None:
@@ -162,7 +162,7 @@ class Block(nn.Module):  # type: ignore[misc]
         return x + F.dropout(self.mlp(self.post_attention_layernorm(x)), self.dropout, self.training)
 
 
-class Llama(nn.Module):  # type: ignore[misc]
+class Llama(nn.Module):
     """The whole; the embedding is the output matrix too."""
 
     def __init__(self, shape: Shape, dropout: float) -> None:

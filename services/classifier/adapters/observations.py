@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
+from services.common.clickhouse import connect
 from services.common.settings import ClickHouse
 from services.common.words import Evidence, TaskType, label
 
@@ -181,15 +181,8 @@ class Observations:
 
     def _insert(self, batch: Sequence[Observation], token: str) -> None:
         if self._client is None:
-            self._client = clickhouse_connect.get_client(
-                dsn=self._settings.url,
-                username=self._settings.user,
-                password=self._settings.password,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                send_receive_timeout=INSERT_TIMEOUT_S,
-                autogenerate_session_id=False,
-                # Asynchronous inserts, the default of 26.x, would acknowledge before the token is checked.
-                settings={"async_insert": 0},
+            self._client = connect(
+                self._settings, connect_s=CONNECT_TIMEOUT_S, answer_s=INSERT_TIMEOUT_S, durable=True
             )
         self._client.insert(
             "homeward.observations",

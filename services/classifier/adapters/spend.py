@@ -7,8 +7,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import clickhouse_connect
-
+from services.common.clickhouse import connect
 from services.common.settings import ClickHouse
 
 log = logging.getLogger(__name__)
@@ -52,14 +51,7 @@ class Spend:
         if not ids:
             return costs
         try:
-            client = clickhouse_connect.get_client(
-                dsn=self._settings.url,
-                username=self._settings.user,
-                password=self._settings.password,
-                autogenerate_session_id=False,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                send_receive_timeout=QUERY_TIMEOUT_S,
-            )
+            client = connect(self._settings, connect_s=CONNECT_TIMEOUT_S, answer_s=QUERY_TIMEOUT_S)
             try:
                 for start in range(0, len(ids), CHUNK_IDS):
                     chunk = ids[start : start + CHUNK_IDS]

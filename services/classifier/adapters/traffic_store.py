@@ -197,7 +197,7 @@ class TrafficStore:
 
     def _shed(self, count: int, why: str) -> None:
         if not self.shed:
-            log.warning("unnamed requests are not remembered for `homeward workload discover`: %s", why)
+            log.warning("unnamed requests are not remembered for `homeward inventory discover`: %s", why)
         self.shed += count
 
 

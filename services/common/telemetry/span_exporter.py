@@ -10,9 +10,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
+from services.common.clickhouse import connect
 from services.common.settings import ClickHouse
 from services.common.telemetry.recorder import RecordedSpan
 
@@ -40,14 +40,7 @@ class ClickHouseSpanExporter:
         """Inserts one batch."""
         try:
             if self._client is None:
-                self._client = clickhouse_connect.get_client(
-                    dsn=self._settings.url,
-                    username=self._settings.user,
-                    password=self._settings.password,
-                    autogenerate_session_id=False,
-                    connect_timeout=CONNECT_TIMEOUT_S,
-                    send_receive_timeout=INSERT_TIMEOUT_S,
-                )
+                self._client = connect(self._settings, connect_s=CONNECT_TIMEOUT_S, answer_s=INSERT_TIMEOUT_S)
             columns = [[read(span) for span in spans] for _, read in _COLUMNS]
             columns += [[self._service] * len(spans), [self._resource] * len(spans)]
             self._client.insert("otel.otel_traces", columns, column_names=_NAMES, column_oriented=True)

@@ -7,10 +7,10 @@ import logging
 import re
 from pathlib import Path
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from services.common import clickhouse
 from services.common.settings import ClickHouse
 
 log = logging.getLogger(__name__)
@@ -41,16 +41,7 @@ def connect(settings: ClickHouse) -> Client:
     Raises:
         clickhouse_connect.driver.exceptions.Error, OSError: the server can't be reached or refuses.
     """
-    return clickhouse_connect.get_client(
-        dsn=settings.url,
-        username=settings.user,
-        password=settings.password,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        send_receive_timeout=INSERT_TIMEOUT_S,
-        autogenerate_session_id=False,
-        # Asynchronous inserts, the default of 26.x, would acknowledge before the token is checked.
-        settings={"async_insert": 0},
-    )
+    return clickhouse.connect(settings, connect_s=CONNECT_TIMEOUT_S, answer_s=INSERT_TIMEOUT_S, durable=True)
 
 
 def migrate(client: Client, folder: Path = MIGRATIONS) -> list[str]:

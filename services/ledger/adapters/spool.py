@@ -13,9 +13,11 @@ import os
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import NoReturn
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
@@ -42,6 +44,9 @@ REMIND_S = 60.0
 """How often the log is told that legs still wait."""
 GROUP_LEGS = 50_000
 """Legs in one commit at the most, so that no caller waits long for the others."""
+MAX_PENDING_LEGS = 200_000
+"""Legs that may wait for their commit: the largest batches of a hundred routers, about 100 MB. More are sent
+back, and their routers keep them."""
 
 FULL_RETRY_S = 5
 """Seconds after which a caller may come back to a full spool."""
@@ -89,7 +94,10 @@ class Spool:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._arrived = threading.Condition()
-        self._pending: list[tuple[Sequence[leg_pb2.Leg], asyncio.Future[Put]]] = []
+        self._pending: deque[tuple[Sequence[leg_pb2.Leg], asyncio.Future[Put]]] = deque()
+        self._pending_legs = 0
+        self.sent_back = 0
+        """Legs that came while too many waited for their commit; each counts again when it comes again."""
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._client: Client | None = None
@@ -109,9 +117,24 @@ class Spool:
         """
         future: asyncio.Future[Put] = self._loop.create_future()
         with self._arrived:
+            if self._pending and self._pending_legs + len(legs) > MAX_PENDING_LEGS:
+                self._send_back(len(legs))
             self._pending.append((legs, future))
+            self._pending_legs += len(legs)
             self._arrived.notify()
         return await future
+
+    def _send_back(self, legs: int) -> NoReturn:
+        if not self.sent_back:
+            log.warning("legs come faster than the disk takes them; routers keep what is sent back")
+        self.sent_back += legs
+        raise DomainError(
+            Reason.QUEUE_FULL,
+            f"{self._pending_legs} legs wait for the disk; keep yours and come back",
+            queue="commits",
+            limit=MAX_PENDING_LEGS,
+            retry_after_s=FULL_RETRY_S,
+        )
 
     def close(self, timeout_s: float) -> None:
         """Gives ClickHouse a last chance, and stops. What waits is still there."""
@@ -121,6 +144,8 @@ class Spool:
             self._arrived.notify()
         for thread in self._threads:
             thread.join(timeout_s)
+        if self.sent_back:
+            log.info("%d legs were sent back because the disk was behind", self.sent_back)
 
     def _write(self) -> None:
         while True:
@@ -130,8 +155,9 @@ class Spool:
                     return
                 group, size = [], 0
                 while self._pending and size < GROUP_LEGS:
-                    group.append(self._pending.pop(0))
+                    group.append(self._pending.popleft())
                     size += len(group[-1][0])
+                self._pending_legs -= size
             self._commit(group)
             self._ready.set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 import grpc
 from tritonclient.grpc import InferResult
@@ -43,12 +44,20 @@ class ReplicaError(Exception):
         return str(self).startswith(_REFUSED)
 
 
+class Replies(Protocol):
+    """What tritonclient gives for a stream."""
+
+    def __aiter__(self) -> AsyncIterator[tuple[InferResult | None, Exception | None]]:
+        """The responses, or errors in place of them."""
+
+    def cancel(self) -> bool:
+        """Tells the server to stop."""
+
+
 class Generation:
     """An answer in progress. Only the newest text is kept, however slowly it is read."""
 
-    def __init__(
-        self, replies: AsyncIterator[tuple[InferResult | None, Exception | None]], pause_s: float
-    ) -> None:
+    def __init__(self, replies: Replies, pause_s: float) -> None:
         """`pause_s` is the least time between two pieces of news; the end waits for nothing."""
         self.text = ""
         """All that was generated so far."""
@@ -110,7 +119,7 @@ class Generation:
         """
         if not (self._ended or self._final):
             self._ended = True
-            self._replies.cancel()  # type: ignore[attr-defined]  # tritonclient's iterator has it
+            self._replies.cancel()
             self._reader.cancel()
 
     async def _read(self) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
+from services.common.clickhouse import connect
 from services.common.settings import ClickHouse
 from services.shadow.adapters.store import Count, Finished
 from services.shadow.core.experiment import Experiment
@@ -49,15 +49,8 @@ class Book:
                 three methods below raise them too.
         """
         if self._client is None:
-            self._client = clickhouse_connect.get_client(
-                dsn=self._settings.url,
-                username=self._settings.user,
-                password=self._settings.password,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                send_receive_timeout=INSERT_TIMEOUT_S,
-                autogenerate_session_id=False,
-                # Asynchronous inserts, the default of 26.x, would acknowledge what is not on the disk yet.
-                settings={"async_insert": 0},
+            self._client = connect(
+                self._settings, connect_s=CONNECT_TIMEOUT_S, answer_s=INSERT_TIMEOUT_S, durable=True
             )
 
     def add_triplets(self, rows: Sequence[Finished]) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
+from services.common.clickhouse import connect
 from services.common.settings import ClickHouse
 
 log = logging.getLogger(__name__)
@@ -179,14 +179,7 @@ class Spend:
 
     def _book(self, day: int) -> Mapping[str, Booked]:
         if self._client is None:
-            self._client = clickhouse_connect.get_client(
-                dsn=self._settings.url,
-                username=self._settings.user,
-                password=self._settings.password,
-                autogenerate_session_id=False,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                send_receive_timeout=QUERY_TIMEOUT_S,
-            )
+            self._client = connect(self._settings, connect_s=CONNECT_TIMEOUT_S, answer_s=QUERY_TIMEOUT_S)
         known = {"today": datetime.fromtimestamp(day * 86_400, UTC), "days": MEAN_DAYS}
         rows = self._client.query(_QUERY, known).result_rows
         return {

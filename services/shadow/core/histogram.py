@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS_PER_UNIT = 1000
-MIN_BIN, MAX_BIN = -BINS_PER_UNIT, BINS_PER_UNIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,9 +25,9 @@ def rows(*lines: Line) -> list[Rows]:
     return [Rows("b-1", line, sum(line.parts_nanos), 0) for line in lines]
 
 
-def with_line(**changes: object) -> Tamper:
+def with_line(**changes: Any) -> Tamper:
     """Changes the line of ticket-triage."""
-    return lambda there: [there[0], replace(there[1], line=replace(there[1].line, **changes))]  # type: ignore[arg-type]
+    return lambda there: [there[0], replace(there[1], line=replace(there[1].line, **changes))]
 
 
 @pytest.mark.parametrize("confirmed", [True, False])

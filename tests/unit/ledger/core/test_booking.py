@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -214,7 +215,7 @@ leg = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(leg, min_size=1, max_size=30), st.randoms())
-def test_nothing_is_lost_between_legs_and_lines_in_any_order(rows: list[Leg], random: object) -> None:
+def test_nothing_is_lost_between_legs_and_lines_in_any_order(rows: list[Leg], rng: random.Random) -> None:
     priced, draft = book_batch("b", legs_of(rows), List().holding, POOLS)
     assert draft.leg_count == len(rows)
     assert draft.unknown_count == int((~priced.known).sum())
@@ -223,7 +224,7 @@ def test_nothing_is_lost_between_legs_and_lines_in_any_order(rows: list[Leg], ra
     owed = -sum(item.amount_nanos for item in draft.postings if item.account.startswith(("provider", "pool")))
     assert owed == draft.cost_nanos
     shuffled = list(rows)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    rng.shuffle(shuffled)
     assert book_batch("b", legs_of(shuffled), List().holding, POOLS)[1].lines == draft.lines
 
 
@@ -251,10 +252,12 @@ def dearer(draft: book.Draft) -> Mapping[str, object]:
 
 
 @pytest.mark.parametrize("harm", [without_rates, dearer])
-def test_an_entry_that_its_batch_does_not_give_is_an_error(harm: object) -> None:
+def test_an_entry_that_its_batch_does_not_give_is_an_error(
+    harm: Callable[[book.Draft], Mapping[str, object]],
+) -> None:
     legs = legs_of([Leg()])
     _, draft = book_batch("b", legs, List().holding, POOLS)
     with pytest.raises(BookedOtherwiseError, match="batch b"):
-        book_again(other(draft, **harm(draft)), legs)  # type: ignore[operator]
+        book_again(other(draft, **harm(draft)), legs)
     with pytest.raises(BookedOtherwiseError, match="2 legs"):
         book_again(draft, legs_of([Leg(), Leg()]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -289,13 +290,13 @@ def test_spent_and_reserved_never_pass_the_cap_under_any_interleaving(
     st.randoms(use_true_random=False),
 )
 def test_costs_beyond_what_was_set_aside_pass_the_cap_by_no_more_than_the_excess(
-    legs: list[tuple[int, int]], shuffled: object
+    legs: list[tuple[int, int]], rng: random.Random
 ) -> None:
     sheet, excess, waiting = Sheet(), 0, []
     for number, (amount, cost) in enumerate(legs, 1):
         if sheet.reserve([DAILY], leg(number), amount, NOON).stopped_by is None:
             waiting.append((number, amount, cost))
-    shuffled.shuffle(waiting)  # type: ignore[attr-defined]  # hypothesis's Random
+    rng.shuffle(waiting)
     for number, amount, cost in waiting:
         sheet.settle([DAILY], spent(number, cost))
         excess += max(0, cost - amount)
