@@ -14,6 +14,7 @@ import uvloop
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from homeward.common.v1 import info_pb2, info_pb2_grpc
 
 from services.common.interceptors import ServerInterceptor
 from services.common.settings import SettingsError
@@ -35,6 +36,9 @@ GC_ALLOCATIONS = 20_000
 """Net allocations between two collections of the youngest objects; Python's default is 700, which comes
 every few requests and finds nothing: what a request makes has no cycles to speak of."""
 
+INFO_SERVICE = info_pb2.DESCRIPTOR.services_by_name["InfoService"].full_name
+"""The full name of what tells what a process is."""
+
 EXIT_SETTINGS = 64
 """Exit code of a service whose settings are wrong."""
 EXIT_ADDRESS = 65
@@ -48,9 +52,14 @@ class AddressTakenError(Exception):
 class Server:
     """A gRPC server with health, reflection and the interceptors."""
 
-    def __init__(self, *service_names: str, shared: bool = False) -> None:
+    def __init__(
+        self,
+        *service_names: str,
+        shared: bool = False,
+        info: info_pb2_grpc.InfoServiceServicer | None = None,
+    ) -> None:
         """Makes the server; `service_names` are the full names of what it will serve. With `shared` it
-        may listen beside other processes on the same port."""
+        may listen beside other processes on the same port. `info` tells what the process is."""
         self.grpc = aio.server(
             interceptors=[ServerInterceptor()],
             options=[
@@ -62,9 +71,12 @@ class Server:
                 ("grpc.so_reuseport", int(shared)),
             ],
         )
-        self._names = service_names
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        if info is not None:
+            info_pb2_grpc.add_InfoServiceServicer_to_server(info, self.grpc)
+            service_names = (*service_names, INFO_SERVICE)
+        self._names = service_names
         reflection.enable_server_reflection(
             (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
         )

@@ -13,9 +13,11 @@ from pathlib import Path
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 from services.common.errors import DomainError, Reason
+from services.common.info import About, InfoServicer, outbox_queue
 from services.common.server import Server, run, until_stopped
 from services.common.settings import DEFAULT_FILE, SettingsError
 from services.common.telemetry.setup import start_logging, start_tracing
+from services.ledger.adapters.clickhouse import MIGRATIONS
 from services.ledger.adapters.journal.budgets import Budgets
 from services.ledger.adapters.journal.database import BrokenChainError, Database, JournalAddressError
 from services.ledger.adapters.journal.decisions import Decisions
@@ -26,6 +28,7 @@ from services.ledger.adapters.spool import Spool
 from services.ledger.config import LedgerConfig, load_ledger
 from services.ledger.core.policy import settle
 from services.ledger.corrector import Corrector
+from services.ledger.journal_info import journal_info
 from services.ledger.servicer import LedgerServicer
 
 log = logging.getLogger("services.ledger")
@@ -115,7 +118,19 @@ async def main() -> None:
     )
     servicer = LedgerServicer(spool, decisions, reservations, prices, corrector)
     following = asyncio.create_task(follow(decisions, servicer)) if settings.journal_url else None
-    server = Server(ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name)
+    about = About(
+        "ledger",
+        folders={"ledger.state_dir": settings.state_dir},
+        queues=lambda: [
+            outbox_queue("legs for ClickHouse", settings.state_dir / "spool.sqlite", settings.spool_rows)
+        ],
+        policy=lambda: (decisions.policy.version, None),
+        journal=lambda: journal_info(database, entries),
+        newest_migration=max((file.stem for file in MIGRATIONS.glob("[0-9]*.sql")), default=""),
+    )
+    server = Server(
+        ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name, info=InfoServicer(about)
+    )
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(servicer, server.grpc)
     try:
         corrector.start()

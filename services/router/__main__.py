@@ -12,6 +12,7 @@ from pathlib import Path
 
 from homeward.router.v1 import router_pb2, router_pb2_grpc
 
+from services.common.info import About, InfoServicer, outbox_queue
 from services.common.server import Server, run, until_stopped
 from services.common.settings import DEFAULT_FILE, SettingsError
 from services.common.telemetry.setup import start_logging, start_tracing
@@ -23,7 +24,7 @@ from services.router.adapters.policy import PolicyAdapter
 from services.router.adapters.shadow import ShadowAdapter
 from services.router.adapters.sovereign import SovereignAdapter
 from services.router.adapters.upstreams import Upstreams
-from services.router.config import load_router
+from services.router.config import RouterConfig, load_router
 from services.router.core.keys import KeyRing
 from services.router.core.limits import Gate, Limiter
 from services.router.dispatch import Dispatcher
@@ -101,7 +102,11 @@ async def main() -> None:
     door = Door(dispatcher, keys, limiter, gate, limits, answer_as_asked=settings.model_in_answer == "asked")
     http = HttpServer(door, limits)
     shared = settings.processes > 1
-    grpc = Server(router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name, shared=shared)
+    grpc = Server(
+        router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name,
+        shared=shared,
+        info=info(config, folder, legs, policy, keys),
+    )
     router_pb2_grpc.add_RouterServiceServicer_to_server(
         RouterServicer(dispatcher, keys, limiter, gate), grpc.grpc
     )
@@ -125,6 +130,23 @@ async def main() -> None:
         await upstreams.close()
         await asyncio.to_thread(legs.close, FLUSH_S)
         await asyncio.to_thread(tracing.shutdown)
+
+
+def info(
+    config: RouterConfig, folder: Path, legs: LegQueue, policy: PolicyAdapter, keys: KeyRing
+) -> InfoServicer:
+    """What tells what the process is, to who has a key."""
+    about = About(
+        "router",
+        index=config.router.index,
+        folders={"router.state_dir": folder},
+        queues=lambda: [
+            outbox_queue("legs for the ledger", folder / "legs.sqlite", config.limits.legs_on_disk, legs.shed)
+        ],
+        policy=lambda: (policy.policy.version, policy.age_s),
+    )
+    # An application's key has no scope, and need not know the machine's folders.
+    return InfoServicer(about, lambda secret: bool(keys.authenticate(secret).scopes))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
-from homeward.common.v1 import error_reason_pb2
+from homeward.common.v1 import error_reason_pb2, info_pb2, info_pb2_grpc
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from homeward.router.v1 import router_pb2, router_pb2_grpc
 from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 
 from services.classifier.servicer import ClassifierServicer
 from services.common.errors import MEANINGS, Reason
+from services.common.info import InfoServicer
 from services.ledger.servicer import LedgerServicer
 from services.router.servicer import RouterServicer
 from services.shadow.servicer import ShadowServicer
@@ -28,6 +29,7 @@ BIN = Path(sys.executable).parent
 
 SERVICES: list[tuple[FileDescriptor, type, type]] = [
     (classifier_pb2.DESCRIPTOR, classifier_pb2_grpc.ClassifierServiceServicer, ClassifierServicer),
+    (info_pb2.DESCRIPTOR, info_pb2_grpc.InfoServiceServicer, InfoServicer),
     (ledger_pb2.DESCRIPTOR, ledger_pb2_grpc.LedgerServiceServicer, LedgerServicer),
     (router_pb2.DESCRIPTOR, router_pb2_grpc.RouterServiceServicer, RouterServicer),
     (shadow_pb2.DESCRIPTOR, shadow_pb2_grpc.ShadowServiceServicer, ShadowServicer),

@@ -629,6 +629,7 @@ async def test_every_server_describes_itself(stack: Stack, port: str) -> None:
         names = {service.name for service in listed.list_services_response.service}
         assert names == {
             SERVICES[port],
+            "homeward.common.v1.InfoService",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
         }

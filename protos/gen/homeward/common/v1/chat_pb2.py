@@ -25,31 +25,31 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhomeward/common/v1/chat.proto\x12\x12homeward.common.v1\x1a\x1cgoogle/protobuf/struct.proto\"\xa8\x02\n\x04\x43hat\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x08messages\x18\x02 \x03(\x0b\x32\x1b.homeward.common.v1.Message\x12\x38\n\x08sampling\x18\x03 \x01(\x0b\x32&.homeward.common.v1.SamplingParameters\x12\'\n\x05tools\x18\x04 \x03(\x0b\x32\x18.homeward.common.v1.Tool\x12\x13\n\x0btool_choice\x18\x05 \x01(\t\x12;\n\x0fresponse_format\x18\x06 \x01(\x0b\x32\".homeward.common.v1.ResponseFormat\x12-\n\x0c\x65xtra_fields\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xb9\x01\n\x07Message\x12&\n\x04role\x18\x01 \x01(\x0e\x32\x18.homeward.common.v1.Role\x12\x30\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x1f.homeward.common.v1.ContentPart\x12\x30\n\ntool_calls\x18\x03 \x03(\x0b\x32\x1c.homeward.common.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\":\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x13\n\timage_url\x18\x02 \x01(\tH\x00\x42\x06\n\x04part\"v\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12+\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strict\"<\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"h\n\x0eResponseFormat\x12\x15\n\x0bjson_object\x18\x01 \x01(\x08H\x00\x12\x35\n\x0bjson_schema\x18\x02 \x01(\x0b\x32\x1e.homeward.common.v1.JsonSchemaH\x00\x42\x08\n\x06\x66ormat\"c\n\nJsonSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x06schema\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x06strict\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strict\"\xae\x02\n\x12SamplingParameters\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\t\x12\x1e\n\x11\x66requency_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x0e\n\x01n\x18\x08 \x01(\rH\x06\x88\x01\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seedB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penaltyB\x04\n\x02_n*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04\x12\x12\n\x0eROLE_DEVELOPER\x10\x05*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhomeward/common/v1/chat.proto\x12\x12homeward.common.v1\x1a\x1cgoogle/protobuf/struct.proto\"\xa8\x02\n\x04\x43hat\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x08messages\x18\x02 \x03(\x0b\x32\x1b.homeward.common.v1.Message\x12\x38\n\x08sampling\x18\x03 \x01(\x0b\x32&.homeward.common.v1.SamplingParameters\x12\'\n\x05tools\x18\x04 \x03(\x0b\x32\x18.homeward.common.v1.Tool\x12\x13\n\x0btool_choice\x18\x05 \x01(\t\x12;\n\x0fresponse_format\x18\x06 \x01(\x0b\x32\".homeward.common.v1.ResponseFormat\x12-\n\x0c\x65xtra_fields\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xb9\x01\n\x07Message\x12&\n\x04role\x18\x01 \x01(\x0e\x32\x18.homeward.common.v1.Role\x12\x30\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x1f.homeward.common.v1.ContentPart\x12\x30\n\ntool_calls\x18\x03 \x03(\x0b\x32\x1c.homeward.common.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\":\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x13\n\timage_url\x18\x02 \x01(\tH\x00\x42\x06\n\x04part\"\x8f\x01\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12+\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x17\n\x0fparameters_json\x18\x05 \x01(\tB\t\n\x07_strict\"<\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"h\n\x0eResponseFormat\x12\x15\n\x0bjson_object\x18\x01 \x01(\x08H\x00\x12\x35\n\x0bjson_schema\x18\x02 \x01(\x0b\x32\x1e.homeward.common.v1.JsonSchemaH\x00\x42\x08\n\x06\x66ormat\"x\n\nJsonSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x06schema\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x06strict\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x13\n\x0bschema_json\x18\x04 \x01(\tB\t\n\x07_strict\"\xae\x02\n\x12SamplingParameters\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\t\x12\x1e\n\x11\x66requency_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x0e\n\x01n\x18\x08 \x01(\rH\x06\x88\x01\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seedB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penaltyB\x04\n\x02_n*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04\x12\x12\n\x0eROLE_DEVELOPER\x10\x05*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'homeward.common.v1.chat_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1324
-  _globals['_ROLE']._serialized_end=1439
-  _globals['_FINISHREASON']._serialized_start=1442
-  _globals['_FINISHREASON']._serialized_end=1601
+  _globals['_ROLE']._serialized_start=1371
+  _globals['_ROLE']._serialized_end=1486
+  _globals['_FINISHREASON']._serialized_start=1489
+  _globals['_FINISHREASON']._serialized_end=1648
   _globals['_CHAT']._serialized_start=84
   _globals['_CHAT']._serialized_end=380
   _globals['_MESSAGE']._serialized_start=383
   _globals['_MESSAGE']._serialized_end=568
   _globals['_CONTENTPART']._serialized_start=570
   _globals['_CONTENTPART']._serialized_end=628
-  _globals['_TOOL']._serialized_start=630
-  _globals['_TOOL']._serialized_end=748
-  _globals['_TOOLCALL']._serialized_start=750
-  _globals['_TOOLCALL']._serialized_end=810
-  _globals['_RESPONSEFORMAT']._serialized_start=812
-  _globals['_RESPONSEFORMAT']._serialized_end=916
-  _globals['_JSONSCHEMA']._serialized_start=918
-  _globals['_JSONSCHEMA']._serialized_end=1017
-  _globals['_SAMPLINGPARAMETERS']._serialized_start=1020
-  _globals['_SAMPLINGPARAMETERS']._serialized_end=1322
+  _globals['_TOOL']._serialized_start=631
+  _globals['_TOOL']._serialized_end=774
+  _globals['_TOOLCALL']._serialized_start=776
+  _globals['_TOOLCALL']._serialized_end=836
+  _globals['_RESPONSEFORMAT']._serialized_start=838
+  _globals['_RESPONSEFORMAT']._serialized_end=942
+  _globals['_JSONSCHEMA']._serialized_start=944
+  _globals['_JSONSCHEMA']._serialized_end=1064
+  _globals['_SAMPLINGPARAMETERS']._serialized_start=1067
+  _globals['_SAMPLINGPARAMETERS']._serialized_end=1369
 # @@protoc_insertion_point(module_scope)
