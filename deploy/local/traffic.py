@@ -98,12 +98,14 @@ class Traffic:
     async def _pace(self, workload: str) -> None:
         loop = asyncio.get_running_loop()
         texts = _texts(workload)
+        # Every other one is streamed, so that first tokens are measured on both targets too.
+        streamed = itertools.cycle((False, True))
         due = loop.time()
         asked: set[asyncio.Task[None]] = set()
         try:
             while True:
                 if self.rates[workload] > 0 and len(asked) < MAX_IN_FLIGHT:
-                    task = asyncio.create_task(self._ask(workload, next(texts)))
+                    task = asyncio.create_task(self._ask(workload, next(texts), next(streamed)))
                     asked.add(task)
                     task.add_done_callback(asked.discard)
                 due = max(due + 1 / max(self.rates[workload], 1.0), loop.time() - 1.0)
@@ -113,7 +115,7 @@ class Traffic:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
 
-    async def _ask(self, workload: str, text: str) -> None:
+    async def _ask(self, workload: str, text: str, streamed: bool) -> None:
         assert self._session is not None
         counts, prompt = self.counts[workload], self._prompts[workload]["json"]
         body = {
@@ -124,6 +126,7 @@ class Traffic:
             ],
             "response_format": prompt["response_format"],
             "max_tokens": MAX_TOKENS,
+            "stream": streamed,
         }
         tracer = trace.get_tracer("homeward.tour")
         with tracer.start_as_current_span(f"ask {workload}", kind=SpanKind.CLIENT) as span:
@@ -131,11 +134,13 @@ class Traffic:
             _PROPAGATOR.inject(headers)
             try:
                 async with self._session.post(self._url, json=body, headers=headers) as response:
-                    document = await response.json(content_type=None)
+                    answer = await response.read()
                     if response.status != 200:
-                        raise aiohttp.ClientError(f"{response.status}: {str(document)[:200]}")
+                        raise aiohttp.ClientError(f"{response.status}: {answer[:200]!r}")
+                    if streamed and not answer.rstrip().endswith(b"[DONE]"):
+                        raise aiohttp.ClientError("the stream ended without its end")
                     named = response.headers
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            except (aiohttp.ClientError, TimeoutError) as error:
                 span.set_status(StatusCode.ERROR)
                 counts.failed += 1
                 counts.problem = str(error) or type(error).__name__

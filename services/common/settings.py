@@ -73,13 +73,19 @@ TaskTypeName = Literal[
     "tool_use",
 ]
 TargetName = Literal["cloud", "sovereign"]
-DetectorName = Literal["email", "iban", "card", "national_id", "ip", "birth_date", "phone", "address"]
+DetectorName = Literal[
+    "email", "iban", "card", "national_id", "ip", "birth_date", "phone", "address", "person"
+]
 PurposeName = Literal["production", "shadow", "noise", "judge", "probe"]
 
 MIN_EXAMPLES = 5
 """Examples of a workload, if it has any: of fewer, none can be held out to see what the others are worth."""
 MAX_EXAMPLES = 50
 """Examples of a workload: each registration trains on those of all workloads."""
+
+MAX_EXAMPLE_DAYS = 90
+"""For which texts of disagreements may be kept: fifteen weeks have few epochs that are looked at for longer,
+and a text that nobody looks at is only a risk."""
 
 Prompt = Annotated[str, StringConstraints(pattern=r"\S")]
 """A text that says something."""
@@ -135,7 +141,7 @@ class Cutover(Section):
 class PersonalData(Section):
     """`[workloads.NAME.personal_data]`: what its requests are read for before they may go to the cloud.
 
-    How well each detector works is in docs/residency.md. Names of people are found by none.
+    How well each detector works is in docs/residency.md. That of names (`person`) misses many.
     """
 
     detectors: list[DetectorName] = Field(min_length=1)
@@ -187,6 +193,10 @@ class DataClass(Section):
     """Where any leg may run."""
     regions: list[str] = []
     """Regions in which any leg may run; empty means any."""
+    keep_examples_days: int = Field(default=0, ge=0, le=MAX_EXAMPLE_DAYS)
+    """Days for which shadow keeps the texts of the worst disagreements of its workloads, so that a person can
+    judge them; 0: none. Less deletes what is older at shadow's next start; more holds for what is kept from
+    then on."""
 
 
 class ClickHouse(Section):

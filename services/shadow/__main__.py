@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+from homeward.common.v1 import info_pb2
 from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 
 from services.common.encoder import Encoder
+from services.common.info import About, InfoServicer
 from services.common.server import Server, run, until_stopped
 from services.common.settings import DEFAULT_FILE, SettingsError
 from services.common.telemetry.setup import start_logging, start_tracing
@@ -22,6 +24,8 @@ from services.shadow.adapters.store import Store
 from services.shadow.conductor import Conductor
 from services.shadow.config import load_shadow
 from services.shadow.engine import Engine
+from services.shadow.examples import ExampleShelf
+from services.shadow.model_probe import ModelProbe
 from services.shadow.probes import Prober
 from services.shadow.servicer import ShadowServicer
 from services.shadow.shipping import Shipping
@@ -62,12 +66,26 @@ async def main() -> None:
         in_flight=settings.in_flight,
         control_share=settings.control_share,
         leg_timeout_s=settings.leg_timeout_s,
+        examples=ExampleShelf(store, config.keeping(), config.experimenters(), now_unix_us),
     )
     conductor = Conductor(store, ledger, engine, prober, config.workloads, now_unix_us)
     shipping = Shipping(store, Book(config.clickhouse), engine.evidence)
-    server = Server(shadow_pb2.DESCRIPTOR.services_by_name["ShadowService"].full_name)
+    about = About(
+        "shadow",
+        folders={"shadow.state_dir": settings.state_dir},
+        queues=lambda: [
+            info_pb2.Queue(
+                name="samples for their legs", waiting_count=store.waiting(), capacity_count=settings.samples
+            )
+        ],
+        policy=lambda: (conductor.policy_version, None),
+    )
+    server = Server(
+        shadow_pb2.DESCRIPTOR.services_by_name["ShadowService"].full_name, info=InfoServicer(about)
+    )
+    model_probe = ModelProbe(prober, config.experimenters())
     shadow_pb2_grpc.add_ShadowServiceServicer_to_server(
-        ShadowServicer(engine, conductor, config.approvers()), server.grpc
+        ShadowServicer(engine, conductor, config.approvers(), model_probe), server.grpc
     )
     try:
         shipping.start()

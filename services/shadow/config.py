@@ -8,10 +8,13 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
-from services.common.settings import ClickHouse, Name, Section, Telemetry, Workload, load
+from services.common.settings import ClickHouse, Name, Registry, Section, Telemetry, load
+from services.shadow.core.examples import MAX_KEPT, MIN_BYTES, Keeping
 
 APPROVALS = "approvals"
 """The scope of keys that may move workloads."""
+EXPERIMENTS = "experiments"
+"""The scope of keys that may read what applications and models said."""
 
 
 class Shadow(Section):
@@ -38,6 +41,13 @@ class Shadow(Section):
     """Longest wait for a leg's answer; then it counts as one that failed."""
     control_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the samples that ask the cloud a third time, for the control lane that must become READY."""
+    keep_examples_per_epoch: int = Field(default=20, ge=1, le=MAX_KEPT)
+    """Of the comparison, and of what is sampled after the cutover, of each epoch: how many of the worst
+    disagreements are kept with their texts, where the data class has `keep_examples_days`. A person reads a
+    page of them, not a thousand."""
+    example_bytes: int = Field(default=16_384, ge=MIN_BYTES, le=262_144)
+    """Bytes of the texts of one of them, half for the request and a quarter for each answer: some pages.
+    Longer texts are cut, and say so."""
 
 
 class _Key(Section):
@@ -49,20 +59,33 @@ class _Key(Section):
     scopes: list[str] = []
 
 
-class ShadowConfig(Section):
+class ShadowConfig(Registry):
     """All that shadow is told."""
 
     shadow: Shadow = Shadow()
     keys: dict[Name, _Key] = {}
-    workloads: dict[Name, Workload] = {}
     clickhouse: ClickHouse = ClickHouse()
     telemetry: Telemetry = Telemetry()
 
     def approvers(self) -> dict[bytes, str]:
         """The names of the keys that may move workloads, by the SHA-256 of their secrets."""
-        return {
-            bytes.fromhex(item.sha256): name for name, item in self.keys.items() if APPROVALS in item.scopes
-        }
+        return self._keys(APPROVALS)
+
+    def experimenters(self) -> dict[bytes, str]:
+        """The names of the keys that may probe models and read examples, likewise."""
+        return self._keys(EXPERIMENTS)
+
+    def keeping(self) -> Keeping:
+        """Of which workloads examples are kept."""
+        return Keeping(
+            days={name: self.data_class(name).keep_examples_days for name in self.workloads},
+            classes={name: item.data_class for name, item in self.workloads.items()},
+            per_epoch=self.shadow.keep_examples_per_epoch,
+            max_bytes=self.shadow.example_bytes,
+        )
+
+    def _keys(self, scope: str) -> dict[bytes, str]:
+        return {bytes.fromhex(item.sha256): name for name, item in self.keys.items() if scope in item.scopes}
 
 
 def load_shadow(path: Path, environment: Mapping[str, str] = os.environ) -> ShadowConfig:

@@ -1,7 +1,8 @@
 """The engine: takes samples, has their missing legs asked and scored, and closes windows.
 
 Whatever a sample becomes, it becomes in one transaction of the store, which also deletes its text: triplets,
-or a loss that is counted. A process that dies in between goes on with what the store has.
+and an example of disagreement where the data class allows one; or a loss that is counted. A process that dies
+in between goes on with what the store has.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from services.common.errors import DomainError
 from services.shadow import translate
 from services.shadow.adapters.language import Language
 from services.shadow.adapters.router import ROUTER_AWAY
-from services.shadow.adapters.store import Finished, Sample, Store
+from services.shadow.adapters.store import Example, Finished, Sample, Store
 from services.shadow.core import lanes
+from services.shadow.core.examples import Keeping
 from services.shadow.core.experiment import Experiment
 from services.shadow.core.scorers.answer import Answer
 from services.shadow.core.verdict import Window
 from services.shadow.evidence import EvidenceCache
+from services.shadow.examples import ExampleShelf
 from services.shadow.inquiry import LATE, Asks, Inquiry, LostError, Means, failure
 from services.shadow.intake import Intake
 from services.shadow.scoring import Encodes, Scoring
@@ -39,6 +42,8 @@ CLOSE_S = 0.2
 """How often it is seen whether a window has closed."""
 FORGET_S = 2.0
 """Longest time for which a deleted text stands in the store's log."""
+SWEEP_S = 10.0
+"""How often it is seen whether examples have expired; nobody gets one that has."""
 DRAIN_S = 5.0
 """How long `stop` waits for samples in hand: an answer that was paid for should count."""
 RETRY_S = 1.0
@@ -83,6 +88,7 @@ class Engine:
         in_flight: int = 8,
         control_share: float = 0.1,
         leg_timeout_s: float = 120.0,
+        examples: ExampleShelf | None = None,
     ) -> None:
         """
         Args:
@@ -94,7 +100,9 @@ class Engine:
             in_flight: samples that are asked at once.
             control_share: of the samples that ask the cloud a third time.
             leg_timeout_s: longest wait for a leg.
+            examples: keeps disagreements; None: none is kept, and what is there goes.
         """
+        self.examples = examples or ExampleShelf(store, Keeping(), {}, clock)
         self._store = store
         self._router = router
         self._spend = spend
@@ -120,8 +128,19 @@ class Engine:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begins to work, with what waits from before."""
-        for step, every_s in ((self._take_up, LOOK_S), (self._close, CLOSE_S), (self._forget, FORGET_S)):
+        """Begins to work, with what waits from before.
+
+        Raises:
+            DomainError: STORAGE_UNAVAILABLE. Texts that may not be kept could not be deleted.
+        """
+        # Before anything else: the settings may have changed meanwhile.
+        self._deleted = self.examples.sweep()
+        for step, every_s in (
+            (self._take_up, LOOK_S),
+            (self._close, CLOSE_S),
+            (self._forget, FORGET_S),
+            (self._sweep, SWEEP_S),
+        ):
             self._loops.append(asyncio.create_task(self._repeat(step, every_s)))
 
     async def stop(self, drain_s: float = DRAIN_S) -> None:
@@ -221,7 +240,7 @@ class Engine:
         """Brings one sample to its end."""
         try:
             try:
-                await self._finish(sample, await self._inquire(sample, experiment))
+                await self._finish(sample, *await self._inquire(sample, experiment))
             except LostError as error:
                 await self._lose(sample, str(error))
             except DomainError as error:
@@ -240,7 +259,7 @@ class Engine:
             self._hands.pop(sample.sample_id, None)
             self.wake()
 
-    async def _inquire(self, sample: Sample, experiment: Experiment) -> list[Finished]:
+    async def _inquire(self, sample: Sample, experiment: Experiment) -> tuple[list[Finished], Example | None]:
         try:
             request = shadow_pb2.SubmitSampleRequest.FromString(sample.payload)
         except DecodeError:
@@ -263,7 +282,13 @@ class Engine:
         )
         inquiry = Inquiry(sample, request, experiment, language, means, self._control_share)
         self._hands[sample.sample_id].inquiry = inquiry
-        return await inquiry.run()
+        rows = await inquiry.run()
+        try:
+            return rows, self.examples.of(request.chat, rows[0], *inquiry.answers)
+        except Exception as error:
+            # What is kept for people must change no vote. The error's text may have the answer in it.
+            log.error("an example can't be made: %s", type(error).__name__)
+            return rows, None
 
     def _other_answer(self, sample: Sample, cluster: bytes, sovereign: Answer) -> Answer | None:
         """Keeps a sovereign answer, and gives the one before it if that is to another question."""
@@ -272,9 +297,10 @@ class Engine:
         self._others[key] = (cluster, sovereign)
         return before[1] if before is not None and before[0] != cluster else None
 
-    async def _finish(self, sample: Sample, rows: Sequence[Finished]) -> None:
+    async def _finish(self, sample: Sample, rows: Sequence[Finished], example: Example | None = None) -> None:
+        finish, limit = self._store.finish, self.examples.per_epoch
         # False: its window has closed meanwhile, and it had its outcome then.
-        if await self._on_disk(self._store.finish, sample.sample_id, rows):
+        if await self._on_disk(finish, sample.sample_id, rows, example, limit):
             self._deleted = True
 
     async def _lose(self, sample: Sample, reason: str) -> None:
@@ -313,6 +339,10 @@ class Engine:
             return hand.inquiry.rows()
         except LostError as error:
             return str(error)
+
+    async def _sweep(self) -> None:
+        if await self._on_disk(self.examples.sweep):
+            self._deleted = True
 
     async def _forget(self) -> None:
         if self._deleted:

@@ -147,6 +147,11 @@ class Inquiry:
         """Whether a model may have been asked."""
         return self.reached or self._asking > 0 or Role.SOVEREIGN in self._reasons
 
+    @property
+    def answers(self) -> tuple[Answer | None, Answer | None]:
+        """Of the cloud and of the model at home, as far as they have come."""
+        return self._answers.get(Role.REFERENCE), self._answers.get(Role.SOVEREIGN)
+
     def rows(self, *, over: bool = False) -> list[Finished]:
         """The triplets as they are known by now.
 
@@ -258,6 +263,7 @@ class Inquiry:
                 sample_id=self.sample.sample_id,
                 traceparent=request.traceparent,
                 timeout_s=means.leg_timeout_s,
+                streamed=request.streamed,
             )
         finally:
             self._asking -= 1

@@ -11,9 +11,11 @@ from grpc import aio
 from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 
 from services.common.errors import DomainError, Reason, invalid_request
+from services.common.info import bearer
 from services.common.sampling import ID_BYTES
 from services.shadow.conductor import Conductor
 from services.shadow.engine import Engine
+from services.shadow.model_probe import ModelProbe
 from services.shadow.translate import experiment_to_proto
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
@@ -22,8 +24,15 @@ Context: TypeAlias = aio.ServicerContext[Any, Any]
 class ShadowServicer(shadow_pb2_grpc.ShadowServiceServicer):
     """Serves samples, experiments and moves."""
 
-    def __init__(self, engine: Engine, conductor: Conductor, approvers: Mapping[bytes, str]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        conductor: Conductor,
+        approvers: Mapping[bytes, str],
+        model_probe: ModelProbe,
+    ) -> None:
         """`approvers` are the names of the keys that may move workloads, by the SHA-256 of their secrets."""
+        self._model_probe = model_probe
         self._engine = engine
         self._conductor = conductor
         self._approvers = approvers
@@ -101,6 +110,18 @@ class ShadowServicer(shadow_pb2_grpc.ShadowServiceServicer):
         return await self._conductor.roll_back(
             request.workload, key, request_id=request.request_id, reason=request.reason
         )
+
+    async def ProbeModel(
+        self, request: shadow_pb2.ProbeModelRequest, context: Context
+    ) -> shadow_pb2.ProbeModelResponse:
+        """Asks a model at home what it can do."""
+        return await self._model_probe.probe(request, bearer(context))
+
+    async def ListExamples(
+        self, request: shadow_pb2.ListExamplesRequest, context: Context
+    ) -> shadow_pb2.ListExamplesResponse:
+        """Tells disagreements with their texts."""
+        return await self._engine.examples.page(request, bearer(context))
 
     def _approver(self, context: Context, workload: str) -> str:
         """The name of the key that asks.

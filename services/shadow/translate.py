@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import orjson
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +18,7 @@ from services.shadow.core.answers import answer
 from services.shadow.core.experiment import CONVERSATION, TENANT, Experiment, Wanted
 from services.shadow.core.features import features
 from services.shadow.core.funnel import Funnel
+from services.shadow.core.gate import Capability
 from services.shadow.core.scorers.answer import Answer
 from services.shadow.core.strata import stratum
 from services.shadow.core.verdict import Verdict, Window
@@ -139,11 +141,49 @@ def choice_answer(choice: router_pb2.Choice) -> Answer:
     return answer(_text(choice.message), _calls(choice.message), choice.refusal)
 
 
+def joined(events: Iterable[router_pb2.CompleteStreamResponse]) -> router_pb2.CompleteResponse:
+    """What a stream adds up to: its first answer, or none if it has none."""
+    whole = router_pb2.CompleteResponse()
+    texts: list[str] = []
+    refusals: list[str] = []
+    calls: dict[int, chat_pb2.ToolCall] = {}
+    for event in events:
+        which = event.WhichOneof("event")
+        if which == "end":
+            whole.route.CopyFrom(event.end.route)
+            whole.usage.CopyFrom(event.end.usage)
+        elif which == "delta" and not event.delta.choice_index:
+            if not whole.choices:
+                whole.choices.add()
+            texts.append(event.delta.text)
+            refusals.append(event.delta.refusal)
+            for piece in event.delta.tool_calls:
+                call = calls.setdefault(piece.index, chat_pb2.ToolCall())
+                call.id = call.id or piece.id
+                call.name += piece.name
+                call.arguments_json += piece.arguments_json
+    if whole.choices:
+        choice = whole.choices[0]
+        choice.refusal = "".join(refusals)
+        choice.message.role = chat_pb2.ROLE_ASSISTANT
+        choice.message.tool_calls.extend(calls[index] for index in sorted(calls))
+        if text := "".join(texts):
+            choice.message.content.add(text=text)
+    return whole
+
+
 def schema_of(chat: chat_pb2.Chat) -> dict[str, Any] | None:
     """The JSON schema that the answer must meet; None if there is none."""
     if chat.response_format.WhichOneof("format") != "json_schema":
         return None
-    document = json_format.MessageToDict(chat.response_format.json_schema.schema)
+    named = chat.response_format.json_schema
+    try:
+        found = orjson.loads(named.schema_json)
+    except orjson.JSONDecodeError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    document = json_format.MessageToDict(named.schema)
     return {key: _whole(value) for key, value in document.items()}
 
 
@@ -218,3 +258,14 @@ def _whole(value: Any) -> Any:
     if isinstance(value, list):
         return [_whole(item) for item in value]
     return value
+
+
+def capability_to_proto(item: Capability) -> shadow_pb2.Capability:
+    """What the sovereign endpoint was probed for."""
+    return shadow_pb2.Capability(
+        name=item.need.name,
+        needed=item.need.sentence,
+        passed=item.passed,
+        found=item.found,
+        probe_time=timestamp(item.probe_unix_us),
+    )

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import typer
 from homeward.common.v1 import chat_pb2, leg_pb2
-from homeward.shadow.v1 import shadow_pb2
+from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
+from typer.testing import CliRunner, Result
 
-from services.common.ids import uuid7
+from playbook.commands.shadow_examples import examples
+from playbook.disagreements import texts_sha256
+from services.common.ids import uuid7, uuid_text
+from services.common.server import Server
 from services.common.words import Purpose, Target
 from services.shadow.adapters.router import LegFailed, RouterAdapter
 from services.shadow.adapters.store import Store
+from services.shadow.core.examples import Keeping
 from services.shadow.core.experiment import Experiment, Wanted, registered
 from services.shadow.core.verdict import windows
 from services.shadow.engine import Engine
+from services.shadow.examples import ExampleShelf
+from services.shadow.servicer import ShadowServicer
 from services.shadow.translate import timestamp
 from tests.support.stack import Stack, until
 
@@ -47,6 +59,8 @@ routes = [
 """
 PARTS = ("stand-in-cloud", "classifier", "router")
 SECOND = 10**6
+COMMAND = typer.Typer()
+COMMAND.command()(examples)
 
 
 class NoSpend:
@@ -79,7 +93,7 @@ def now_us() -> int:
 
 @asynccontextmanager
 async def shadowing(
-    stack: Stack, folder: Path, window_s: int, watermark_s: int
+    stack: Stack, folder: Path, window_s: int, watermark_s: int, keeping: Keeping | None = None
 ) -> AsyncIterator[tuple[Engine, Store, Experiment]]:
     """An engine of this process, and an experiment that has begun."""
     store = Store(folder / "shadow.sqlite", 1_000)
@@ -104,7 +118,9 @@ async def shadowing(
     )
     store.add_experiment(experiment, uuid7(time.time_ns()))
     router = RouterAdapter(stack.grpc, LAB_KEY)
-    engine = Engine(store, router, None, NoSpend(), now_us, in_flight=4, control_share=0.5)
+    readers = {hashlib.sha256(LAB_KEY.encode()).digest(): "lab"}
+    shelf = ExampleShelf(store, keeping or Keeping(), readers, now_us)
+    engine = Engine(store, router, None, NoSpend(), now_us, in_flight=4, control_share=0.5, examples=shelf)
     engine.start()
     try:
         yield engine, store, experiment
@@ -134,6 +150,7 @@ def sample(experiment: Experiment, number: int, model: str = "both") -> shadow_p
         traceparent=f"00-{trace[:32]}-{trace[32:48]}-01",
         target=leg_pb2.TARGET_CLOUD,
         workload="ticket-triage",
+        streamed=number % 2 == 1,
     )
 
 
@@ -233,6 +250,25 @@ async def test_a_leg_that_fails_says_whose_fault_it_is(
     await router.close()
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_a_leg_is_asked_as_the_application_asked(stack: Stack, streamed: bool) -> None:
+    router = RouterAdapter(stack.grpc, LAB_KEY)
+    reply = await router.ask(
+        chat_pb2.Chat(model="both", messages=[_text(chat_pb2.ROLE_USER, "hello")]),
+        workload="ticket-triage",
+        purpose=Purpose.SHADOW,
+        target=Target.SOVEREIGN,
+        sample_id=uuid7(time.time_ns()),
+        traceparent="",
+        timeout_s=20,
+        streamed=streamed,
+    )
+    assert reply.answer.text
+    assert (len(reply.leg_id), reply.input_tokens is not None) == (16, True)
+    assert reply.model.startswith("stand-in")
+    await router.close()
+
+
 async def test_a_router_that_is_away_is_not_the_models_fault() -> None:
     router = RouterAdapter("127.0.0.1:1", LAB_KEY)
     with pytest.raises(LegFailed) as caught:
@@ -247,3 +283,78 @@ async def test_a_router_that_is_away_is_not_the_models_fault() -> None:
         )
     assert (caught.value.reason, caught.value.counts, caught.value.passing) == ("router_away", False, True)
     await router.close()
+
+
+@asynccontextmanager
+async def told_by(engine: Engine) -> AsyncIterator[str]:
+    """ShadowService with this engine on a free port; gives its address."""
+    server = Server("homeward.shadow.v1.ShadowService")
+    servicer = ShadowServicer(engine, cast("Any", None), {}, cast("Any", None))
+    shadow_pb2_grpc.add_ShadowServiceServicer_to_server(servicer, server.grpc)
+    port = await server.start("127.0.0.1:0")
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.grpc.stop(0)
+
+
+async def test_the_worst_disagreements_are_kept_and_told(
+    stack: Stack, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Real answers, and what of them a person gets by the command; nobody else does, and no log has any."""
+    caplog.set_level(logging.INFO)
+    keeping = Keeping({"ticket-triage": 7}, {"ticket-triage": "public"}, per_epoch=3)
+    async with shadowing(stack, tmp_path, window_s=3600, watermark_s=60, keeping=keeping) as running:
+        engine, store, experiment = running
+        # Both targets are the same stand-in; what the application got from home is said to be another's.
+        requests = [sample(experiment, number) for number in range(8)]
+        for request in requests:
+            request.target = leg_pb2.TARGET_SOVEREIGN
+            await engine.submit(request)
+
+        async def done() -> bool:
+            return store.waiting() == 0
+
+        await until(done, "all samples are finished")
+        rows = {row.sample_id: row for _, row in store.all_finished(0) if row.lane == "after"}
+        worst = sorted(
+            (row.sovereign_millionths - row.noise_millionths, row.sample_id)
+            for row in rows.values()
+            if row.sovereign_millionths is not None and row.noise_millionths is not None
+        )[:3]
+        assert worst[0][0] < 0
+        async with told_by(engine) as address:
+            settings = tmp_path / "reader.toml"
+            settings.write_text(f'[shadow]\ngrpc = "{address}"\n[local]\nstate_dir = "{tmp_path}"\n')
+
+            def asked(key: str, *more: str) -> Result:
+                runner = CliRunner(env={"HOMEWARD_API_KEY": key, "COLUMNS": "100"})
+                return runner.invoke(COMMAND, ["ticket-triage", "--settings", str(settings), *more])
+
+            found = json.loads((await asyncio.to_thread(asked, LAB_KEY, "--json")).stdout)
+            page = await asyncio.to_thread(asked, LAB_KEY)
+            refused = await asyncio.to_thread(asked, "hw-nobody")
+    told = found["examples"]
+    assert [(item["difference"], item["sample_id"]) for item in told] == [
+        (difference / 1e6, uuid_text(sample_id)) for difference, sample_id in worst
+    ]
+    for item in told:
+        assert item["texts"]["sovereign"]["text"] == "hardware"
+        assert item["texts"]["cloud"]["text"] not in ("", "hardware")
+        assert [turn["speaker"] for turn in item["texts"]["turns"]] == ["system", "user"]
+        assert texts_sha256(item["texts"]) == item["texts_sha256"]
+    assert "the printer on floor" in page.stdout
+    assert "«hardware»" in page.stdout
+    assert refused.exit_code == 1
+    assert "printer" not in refused.output
+    assert "printer" not in caplog.text
+    # The data class keeps none any more: the next start deletes them, before it does anything else.
+    async with shadowing(stack, tmp_path, window_s=3600, watermark_s=60) as (_, store, _):
+        store.forget()
+        assert b"printer" not in b"".join([file.read_bytes() for file in files_of(tmp_path)])
+        left = store.examples("ticket-triage", 0, now_us(), offset=0, limit=9, with_deleted=True)
+        assert [item for item in left if item.texts is not None] == []
+        # Those that worse ones replaced have their hash as well.
+        reasons = Counter(item.delete_reason for item in left)
+        assert reasons["settings"] == 3
+        assert reasons.keys() <= {"settings", "replaced"}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 from homeward.common.v1 import chat_pb2, leg_pb2
 from homeward.router.v1 import router_pb2, router_pb2_grpc
@@ -14,11 +12,11 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.common.errors import Reason
-from services.common.interceptors import STATUS_DETAILS_KEY, UnaryClientInterceptor
+from services.common.interceptors import StreamClientInterceptor, UnaryClientInterceptor, refusal
 from services.common.server import channel
 from services.common.words import Purpose, Target
 from services.shadow.core.scorers.answer import Answer
-from services.shadow.translate import choice_answer
+from services.shadow.translate import choice_answer, joined
 
 ROUTER_AWAY = "router_away"
 """The reason of a leg that did not reach the router."""
@@ -40,7 +38,14 @@ OURS = frozenset(
 TABLE_TRIES = 8
 """Of a leg whose workload the router does not know: it may have just started, and wait for its table. Eleven
 seconds, with the pauses of an inquiry."""
-OURS_IN_CLOUD = frozenset({Reason.TARGET_NOT_ALLOWED, Reason.API_NOT_SUPPORTED, Reason.INVALID_REQUEST})
+OURS_IN_CLOUD = frozenset(
+    {
+        Reason.TARGET_NOT_ALLOWED,
+        Reason.API_NOT_SUPPORTED,
+        Reason.FEATURE_NOT_SUPPORTED,
+        Reason.INVALID_REQUEST,
+    }
+)
 """In the cloud, which took the application's request. At home it is what the model lacks."""
 _NO_ANSWER_OF_OURS = (
     grpc.StatusCode.UNAVAILABLE,
@@ -102,7 +107,7 @@ class RouterAdapter:
             address: HOST:PORT of the router's gRPC door.
             api_key: one with the scope `experiments`.
         """
-        self._channel = channel(address, [UnaryClientInterceptor()])
+        self._channel = channel(address, [UnaryClientInterceptor(), StreamClientInterceptor()])
         self._stub = router_pb2_grpc.RouterServiceStub(self._channel)
         self._key = (("authorization", f"Bearer {api_key}"),)
 
@@ -116,6 +121,7 @@ class RouterAdapter:
         sample_id: bytes,
         traceparent: str,
         timeout_s: float,
+        streamed: bool = False,
     ) -> Reply:
         """Asks one leg; its spans belong to the trace of the application's request.
 
@@ -127,22 +133,20 @@ class RouterAdapter:
             sample_id: 16 bytes; ties the legs of a triplet together in the book.
             traceparent: W3C context of the request; may be empty.
             timeout_s: longest wait.
+            streamed: as the application asked, so that the times until the first token can be compared.
 
         Raises:
             LegFailed: there is no answer.
         """
-        request = router_pb2.CompleteRequest(
-            chat=chat,
-            routing=router_pb2.Routing(
-                workload=workload,
-                purpose=leg_pb2.Purpose.ValueType(purpose),
-                target=leg_pb2.Target.ValueType(target),
-                sample_id=sample_id,
-            ),
+        routing = router_pb2.Routing(
+            workload=workload,
+            purpose=leg_pb2.Purpose.ValueType(purpose),
+            target=leg_pb2.Target.ValueType(target),
+            sample_id=sample_id,
         )
         token = otel_context.attach(_propagator.extract({"traceparent": traceparent}))
         try:
-            response = await self._stub.Complete(request, metadata=self._key, timeout=timeout_s)
+            response = await (self._streamed if streamed else self._whole)(chat, routing, timeout_s)
         except aio.AioRpcError as error:
             raise leg_failed(error, target) from None
         finally:
@@ -162,6 +166,22 @@ class RouterAdapter:
             input_tokens=sum(counted) if counted else None,
         )
 
+    async def _whole(
+        self, chat: chat_pb2.Chat, routing: router_pb2.Routing, timeout_s: float
+    ) -> router_pb2.CompleteResponse:
+        request = router_pb2.CompleteRequest(chat=chat, routing=routing)
+        response: router_pb2.CompleteResponse = await self._stub.Complete(
+            request, metadata=self._key, timeout=timeout_s
+        )
+        return response
+
+    async def _streamed(
+        self, chat: chat_pb2.Chat, routing: router_pb2.Routing, timeout_s: float
+    ) -> router_pb2.CompleteResponse:
+        request = router_pb2.CompleteStreamRequest(chat=chat, routing=routing)
+        events = self._stub.CompleteStream(request, metadata=self._key, timeout=timeout_s)
+        return joined([event async for event in events])
+
     async def close(self) -> None:
         """Closes the connection."""
         await self._channel.close()
@@ -172,38 +192,19 @@ def leg_failed(error: aio.AioRpcError, target: Target) -> LegFailed:
 
     What nobody foresaw counts: a sovereign model that makes Homeward fail must not get away with it.
     """
-    info, retry_after_s = _details(error)
-    if info is None:
+    refused = refusal(error)
+    if refused is None:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return LegFailed(TIMEOUT, counts=True)
         if error.code() in _NO_ANSWER_OF_OURS:
             return LegFailed(ROUTER_AWAY, counts=False, passing=True)
         return LegFailed(error.code().name.lower(), counts=True)
-    reason = info.reason.lower()
-    if info.reason in PASSING:
-        return LegFailed(reason, counts=False, passing=True, retry_after_s=retry_after_s)
-    if info.reason == Reason.WORKLOAD_NOT_FOUND:
+    reason = refused.reason.lower()
+    if refused.reason in PASSING:
+        return LegFailed(reason, counts=False, passing=True, retry_after_s=refused.retry_after_s)
+    if refused.reason is Reason.WORKLOAD_NOT_FOUND:
         return LegFailed(reason, counts=False, tries=TABLE_TRIES)
-    if info.reason in OURS or (target is Target.CLOUD and info.reason in OURS_IN_CLOUD):
+    if refused.reason in OURS or (target is Target.CLOUD and refused.reason in OURS_IN_CLOUD):
         return LegFailed(reason, counts=False)
-    busy = info.reason == Reason.REPLICAS_BUSY
-    return LegFailed(reason, counts=True, passing=busy, retry_after_s=retry_after_s)
-
-
-def _details(error: aio.AioRpcError) -> tuple[error_details_pb2.ErrorInfo | None, float | None]:
-    """The ErrorInfo of a status, and the seconds of its RetryInfo."""
-    info: error_details_pb2.ErrorInfo | None = None
-    retry_after_s: float | None = None
-    for key, value in error.trailing_metadata() or ():
-        if key != STATUS_DETAILS_KEY:
-            continue
-        try:
-            for item in status_pb2.Status.FromString(value).details:
-                found, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-                if item.Unpack(found):
-                    info = found
-                elif item.Unpack(retry):
-                    retry_after_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-        except DecodeError:
-            return None, None
-    return info, retry_after_s
+    busy = refused.reason is Reason.REPLICAS_BUSY
+    return LegFailed(reason, counts=True, passing=busy, retry_after_s=refused.retry_after_s)

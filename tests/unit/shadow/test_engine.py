@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,12 +17,15 @@ from homeward.shadow.v1 import shadow_pb2
 
 from services.common.errors import DomainError, Reason
 from services.common.words import Purpose, Target
+from services.shadow import engine as engine_module
 from services.shadow.adapters.router import ROUTER_AWAY, LegFailed, Reply
 from services.shadow.adapters.store import Finished, Store
 from services.shadow.core.answers import answer
+from services.shadow.core.examples import DAY_US, Keeping
 from services.shadow.core.experiment import Experiment, Wanted, registered
 from services.shadow.core.verdict import windows
 from services.shadow.engine import Engine
+from services.shadow.examples import ExampleShelf
 from services.shadow.translate import timestamp
 
 SECOND = 10**6
@@ -41,6 +46,9 @@ WANTED = Wanted(
     cluster_by="conversation",
 )
 WAIT_S = 10.0
+SECRET = "hw-reader"
+READERS = {hashlib.sha256(SECRET.encode()).digest(): "reader"}
+KEEPING = Keeping({"ticket-triage": 7}, {"ticket-triage": "public"})
 Said = str | LegFailed | None
 """An answer, a failure, or silence."""
 
@@ -109,7 +117,13 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    tmp_path: Path, router: Router | None = None, *, cap: int = 0, control: float = 0.0, in_flight: int = 4
+    tmp_path: Path,
+    router: Router | None = None,
+    *,
+    cap: int = 0,
+    control: float = 0.0,
+    in_flight: int = 4,
+    keeping: Keeping | None = None,
 ) -> AsyncIterator[Bench]:
     store = Store(tmp_path / "shadow.sqlite", 100)
     experiment = store.current("ticket-triage") or registered(
@@ -122,7 +136,14 @@ async def bench(
     store.add_experiment(experiment, b"r" * 16)
     made = Bench(store, router or Router(), Spend(), experiment)
     made.engine = Engine(
-        store, made.router, None, made.spend, lambda: made.now, in_flight=in_flight, control_share=control
+        store,
+        made.router,
+        None,
+        made.spend,
+        lambda: made.now,
+        in_flight=in_flight,
+        control_share=control,
+        examples=ExampleShelf(store, keeping, READERS, lambda: made.now) if keeping else None,
     )
     made.engine.start()
     try:
@@ -380,3 +401,145 @@ async def test_an_answer_that_breaks_its_scorer_gains_nothing(
         await made.engine.submit(request())
         await made.until(lambda: made.rows)
         assert (made.rows[0].sovereign_millionths, made.rows[0].reason) == (0, "unscorable")
+
+
+def content(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+async def examples(made: Bench, **fields: Any) -> shadow_pb2.ListExamplesResponse:
+    ask = shadow_pb2.ListExamplesRequest(**{"workload": "ticket-triage", **fields})
+    return await made.engine.examples.page(ask, SECRET)
+
+
+@pytest.mark.parametrize(
+    ("says", "fields", "keeping", "kept"),
+    [
+        ({SHADOW_HOME: ["feature"]}, {}, KEEPING, True),
+        ({SHADOW_HOME: ["feature"]}, {}, Keeping({"ticket-triage": 0}), False),
+        ({SHADOW_HOME: ["feature"]}, {}, Keeping({"another": 7}), False),
+        ({SHADOW_HOME: ["feature"]}, {}, None, False),
+        ({}, {}, KEEPING, False),
+        ({SHADOW_HOME: ["feature"], NOISE_CLOUD: ["other"]}, {}, KEEPING, False),
+        ({SHADOW_HOME: [failed()]}, {}, KEEPING, False),
+        ({SHADOW_HOME: ["feature"], NOISE_CLOUD: [failed()]}, {}, KEEPING, False),
+        ({}, {"sovereign_failed": True}, KEEPING, False),
+    ],
+    ids=["apart", "no-days", "another", "no-class", "agree", "noise", "failed", "no-noise", "stepped-in"],
+)
+async def test_only_a_disagreement_of_a_class_that_allows_it_leaves_texts(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    says: dict[tuple[Target, Purpose], list[Said]],
+    fields: dict[str, Any],
+    keeping: Keeping | None,
+    kept: bool,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    router = Router({key: list(value) for key, value in says.items()})
+    async with bench(tmp_path, router, keeping=keeping) as made:
+        await made.engine.submit(request(**fields))
+        await made.until(lambda: made.rows)
+        found = made.store.examples("ticket-triage", 0, NOW, offset=0, limit=9, with_deleted=True)
+        assert len(found) == kept
+        if kept:
+            (told,) = (await examples(made)).examples
+            assert [(turn.speaker, turn.text) for turn in told.texts.turns] == [
+                ("user", "The total of the invoice is wrong.")
+            ]
+            assert (told.texts.cloud.text, told.texts.sovereign.text) == ("bug", "feature")
+            assert (told.agreement_sovereign, told.agreement_noise, told.lane) == (0, 1, "")
+            assert (told.sample_id, told.trace_id) == (made.rows[0].sample_id, "ab" * 16)
+            assert told.expire_time.seconds - told.keep_time.seconds == 7 * 86_400
+            assert hashlib.sha256(found[0].texts or b"").digest() == told.texts_sha256
+        made.store.forget()
+        assert (b"invoice" in content(tmp_path)) is kept
+    assert "invoice" not in caplog.text
+
+
+async def test_what_was_answered_at_home_is_kept_as_well(tmp_path: Path) -> None:
+    router = Router({SHADOW_CLOUD: ["bug"], NOISE_CLOUD: ["bug"]})
+    async with bench(tmp_path, router, keeping=KEEPING) as made:
+        await made.engine.submit(request(said="feature", target=leg_pb2.TARGET_SOVEREIGN))
+        await made.until(lambda: made.rows)
+        (told,) = (await examples(made)).examples
+        assert (told.lane, told.texts.cloud.text, told.texts.sovereign.text) == ("after", "bug", "feature")
+
+
+async def test_examples_end_with_their_time_and_with_their_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "SWEEP_S", 0.01)
+    monkeypatch.setattr(engine_module, "FORGET_S", 0.01)
+    router = Router({SHADOW_HOME: ["feature"]})
+
+    def left() -> bool:
+        return b"invoice" in content(tmp_path)
+
+    async with bench(tmp_path, router, keeping=KEEPING) as made:
+        await made.engine.submit(request(1))
+        await made.until(lambda: made.store.waiting() == 0)
+        assert left()
+        made.now = NOW + 7 * DAY_US
+        await made.until(lambda: not left())
+        assert not (await examples(made)).examples
+        (told,) = (await examples(made, with_deleted=True)).examples
+        assert (told.delete_reason, len(told.texts_sha256), told.HasField("texts")) == ("expired", 32, False)
+        await made.engine.submit(request(2, at=made.now))
+        await made.until(lambda: made.store.waiting() == 0)
+        assert left()
+    # The data class keeps none any more: it is gone before anything else happens.
+    async with bench(tmp_path, router, keeping=Keeping({}, {"ticket-triage": "strict"})) as made:
+        page = await examples(made, with_deleted=True)
+        assert [item.delete_reason for item in page.examples] == ["expired", "settings"]
+        assert (page.data_class, page.keep_days) == ("strict", 0)
+        await made.until(lambda: not left())
+
+
+async def test_an_example_that_breaks_changes_no_vote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("The total of the invoice")
+
+    monkeypatch.setattr(ExampleShelf, "of", broken)
+    async with bench(tmp_path, Router({SHADOW_HOME: ["feature"]}), keeping=KEEPING) as made:
+        await made.engine.submit(request())
+        await made.until(lambda: made.rows)
+        assert (made.rows[0].sovereign_millionths, made.rows[0].reason) == (0, "")
+    assert "an example can't be made: ValueError" in caplog.text
+    assert "invoice" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("secret", "fields", "reason"),
+    [
+        ("", {}, Reason.KEY_MISSING),
+        ("hw-another", {}, Reason.PURPOSE_FORBIDDEN),
+        (SECRET, {"workload": ""}, Reason.INVALID_REQUEST),
+        (SECRET, {"page_size": 101}, Reason.INVALID_REQUEST),
+        (SECRET, {"page_token": "x"}, Reason.INVALID_REQUEST),
+        (SECRET, {"page_token": "9" * 30}, Reason.INVALID_REQUEST),
+    ],
+)
+async def test_who_may_not_read_examples_gets_none(
+    tmp_path: Path, secret: str, fields: dict[str, Any], reason: Reason
+) -> None:
+    async with bench(tmp_path, keeping=KEEPING) as made:
+        ask = shadow_pb2.ListExamplesRequest(**{"workload": "ticket-triage", **fields})
+        with pytest.raises(DomainError) as caught:
+            await made.engine.examples.page(ask, secret)
+        assert caught.value.reason is reason
+
+
+async def test_examples_come_page_by_page(tmp_path: Path) -> None:
+    async with bench(tmp_path, Router({SHADOW_HOME: ["feature"]}), keeping=KEEPING) as made:
+        for number in range(1, 6):
+            await made.engine.submit(request(number))
+        await made.until(lambda: made.store.waiting() == 0)
+        found, token = [], ""
+        for _ in range(3):
+            page = await examples(made, page_size=2, page_token=token)
+            found += [int.from_bytes(item.sample_id, "big") for item in page.examples]
+            token = page.next_page_token
+        assert (found, token) == ([1, 2, 3, 4, 5], "")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from homeward.common.v1 import chat_pb2, leg_pb2
+from homeward.common.v1 import chat_pb2, leg_pb2, usage_pb2
 from homeward.router.v1 import router_pb2
 from homeward.shadow.v1 import shadow_pb2
 
@@ -93,7 +94,7 @@ def test_a_conversation_is_told_by_who_says_what() -> None:
             text("Be kind.", chat_pb2.ROLE_SYSTEM),
             text("What is this?"),
             chat_pb2.Message(role=chat_pb2.ROLE_ASSISTANT, tool_calls=[call]),
-            text("A cat.", 77),  # type: ignore[arg-type]  # of a later version
+            text("A cat.", chat_pb2.Role.ValueType(77)),  # of a later version
         ]
     )
     chat.messages[1].content.add(image_url="https://example.org/cat.png")
@@ -108,8 +109,17 @@ def test_a_schema_keeps_its_whole_numbers() -> None:
     chat = chat_pb2.Chat()
     assert translate.schema_of(chat) is None
     json_format.ParseDict(schema, chat.response_format.json_schema.schema)
-    assert translate.schema_of(chat) == schema
-    assert isinstance(translate.schema_of(chat)["maxItems"], int)  # type: ignore[index]  # it is there
+    found = translate.schema_of(chat)
+    assert found == schema
+    assert isinstance(found["maxItems"], int)
+
+
+@pytest.mark.parametrize(("text", "first"), [('{"zeta":1,"alpha":2}', "zeta"), ("[]", "x"), ("{", "x")])
+def test_a_schema_is_read_from_its_text_where_that_is_one(text: str, first: str) -> None:
+    chat = chat_pb2.Chat()
+    chat.response_format.json_schema.schema_json = text
+    json_format.ParseDict({"x": True}, chat.response_format.json_schema.schema)
+    assert next(iter(translate.schema_of(chat) or {})) == first
 
 
 def test_what_is_read_of_a_request() -> None:
@@ -139,3 +149,42 @@ def test_what_is_read_of_a_request() -> None:
 )
 def test_the_trace(traceparent: str, trace_id: str) -> None:
     assert translate.trace_id_of(traceparent) == trace_id
+
+
+def delta(choice_index: int = 0, **fields: Any) -> router_pb2.CompleteStreamResponse:
+    return router_pb2.CompleteStreamResponse(delta=router_pb2.Delta(choice_index=choice_index, **fields))
+
+
+def test_a_stream_adds_up_to_its_first_answer() -> None:
+    first = router_pb2.ToolCallDelta(index=0, id="call_1", name="look", arguments_json='{"q"')
+    second = router_pb2.ToolCallDelta(index=1, id="call_2", name="find")
+    found = translate.joined(
+        [
+            router_pb2.CompleteStreamResponse(route=router_pb2.Route(target=leg_pb2.TARGET_CLOUD)),
+            delta(text="A "),
+            delta(text="cat.", tool_calls=[first]),
+            delta(1, text="A dog."),
+            delta(tool_calls=[second, router_pb2.ToolCallDelta(index=0, arguments_json=":1}")]),
+            router_pb2.CompleteStreamResponse(
+                end=router_pb2.End(
+                    usage=usage_pb2.Usage(input_tokens=7), route=router_pb2.Route(leg_id=b"l" * 16, model="m")
+                )
+            ),
+        ]
+    )
+    (choice,) = found.choices
+    assert [part.text for part in choice.message.content] == ["A cat."]
+    assert [(item.id, item.name, item.arguments_json) for item in choice.message.tool_calls] == [
+        ("call_1", "look", '{"q":1}'),
+        ("call_2", "find", ""),
+    ]
+    assert (found.route.leg_id, found.route.model, found.usage.input_tokens) == (b"l" * 16, "m", 7)
+
+
+def test_a_streamed_refusal_is_one() -> None:
+    found = translate.joined([delta(refusal="I can't "), delta(refusal="say.")])
+    assert (found.choices[0].refusal, list(found.choices[0].message.content)) == ("I can't say.", [])
+
+
+def test_a_stream_without_an_answer_has_none() -> None:
+    assert not translate.joined([router_pb2.CompleteStreamResponse(end=router_pb2.End())]).choices

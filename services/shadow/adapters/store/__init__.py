@@ -1,18 +1,19 @@
-"""Everything that shadow must not forget, in one SQLite file: experiments, samples, triplets, counts."""
+"""Everything that shadow must not forget, in one SQLite file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from services.shadow.adapters.store.examples import Examples
 from services.shadow.adapters.store.experiments import Experiments
-from services.shadow.adapters.store.rows import Count, Finished, Sample
+from services.shadow.adapters.store.rows import Count, Example, Finished, KeptExample, Sample
 from services.shadow.adapters.store.samples import Samples
 from services.shadow.adapters.store.traffic import Traffic
 
-__all__ = ["Count", "Finished", "Sample", "Store"]
+__all__ = ["Count", "Example", "Finished", "KeptExample", "Sample", "Store"]
 
 
-class Store(Experiments, Samples, Traffic):
+class Store(Examples, Experiments, Samples, Traffic):
     """The file. One process has it at a time; its methods may be called from any thread."""
 
     def __init__(self, file: Path, max_samples: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from fractions import Fraction
+from typing import Any
 
+from services.shadow.core.examples import Standing
 from services.shadow.core.triplets import Triplet
 
 MILLION = 1_000_000
@@ -80,6 +83,46 @@ class Finished:
         )
 
 
+COLUMNS = tuple(item.name for item in fields(Finished))
+"""Of a triplet, as the store has them."""
+_FEATURES = COLUMNS.index("features")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A disagreement whose texts shall be kept."""
+
+    standing: Standing
+    """Which sample it is."""
+    experiment_id: bytes
+    epoch: int
+    workload: str
+    lane: str
+    """Of the triplet: `COMPARISON` or `AFTER`."""
+    keep_unix_us: int
+    """Since when it is kept."""
+    expire_unix_us: int
+    """Until when."""
+    texts: bytes
+    """core.examples.Texts as JSON."""
+    texts_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptExample:
+    """An example that was kept, and its texts while they are there."""
+
+    triplet: Finished
+    keep_unix_us: int
+    expire_unix_us: int
+    texts_sha256: bytes
+    texts: bytes | None
+    """As JSON; None once they are deleted."""
+    delete_unix_us: int | None
+    delete_reason: str
+    """`expired`, `replaced` or `settings`; empty while they are there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """Requests that a router counted: a SamplingCount."""
@@ -96,3 +139,17 @@ class Count:
 def fraction(millionths: int | None) -> Fraction | None:
     """An agreement as the core has it."""
     return None if millionths is None else Fraction(millionths, MILLION)
+
+
+def values(item: Finished) -> list[Any]:
+    """A triplet as the store has it, in the order of COLUMNS."""
+    made = [getattr(item, name) for name in COLUMNS]
+    made[_FEATURES] = ",".join(item.features)
+    return made
+
+
+def finished(row: Sequence[Any]) -> Finished:
+    """Of `values`."""
+    made = list(row)
+    made[_FEATURES] = tuple(filter(None, made[_FEATURES].split(",")))
+    return Finished(*made)

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
 from typing import Any, TypeAlias
 
 from services.common.errors import DomainError, Reason
-from services.shadow.adapters.store.rows import Count, Finished, Sample, fraction
+from services.shadow.adapters.store.examples import keep_example
+from services.shadow.adapters.store.rows import (
+    COLUMNS,
+    Count,
+    Example,
+    Finished,
+    Sample,
+    finished,
+    fraction,
+    values,
+)
 from services.shadow.adapters.store.tables import Tables
 from services.shadow.adapters.store.texts import get_text, put_text, wipe_text
 from services.shadow.adapters.store.traffic import DAY_US, MINUTE_US, ended, tally
@@ -18,12 +27,10 @@ from services.shadow.core.triplets import Triplet
 
 _SAMPLE = """SELECT sample_id, experiment_id, epoch, workload, request_unix_us, cluster, stratum, text_place,
   reversed, started FROM sample"""
-_COLUMNS = tuple(item.name for item in fields(Finished))
 _TRIPLET = """request_unix_us, arrival_unix_us, cluster, stratum, epoch, sovereign_millionths,
   noise_millionths"""
-_FINISHED = ", ".join(_COLUMNS)
-_FEATURES = _COLUMNS.index("features")
-_INSERT = f"INSERT INTO triplet ({_FINISHED}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_FINISHED = ", ".join(COLUMNS)
+_INSERT = f"INSERT INTO triplet ({_FINISHED}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 SHIPPED_AT_ONCE = 1_000
 """Rows of one read at most."""
 RETRY_AFTER_S = 5
@@ -139,8 +146,20 @@ class Samples(Tables):
         """Takes it back: no model was reached."""
         self._set_started(sample_ids, started=False)
 
-    def finish(self, sample_id: bytes, rows: Sequence[Finished]) -> bool:
+    def finish(
+        self,
+        sample_id: bytes,
+        rows: Sequence[Finished],
+        example: Example | None = None,
+        examples: int = 0,
+    ) -> bool:
         """Puts the triplets of a sample in the place of its text, in one transaction.
+
+        Args:
+            sample_id: of one that waits.
+            rows: its triplets.
+            example: what of its texts shall be kept, if it is among the worst of its epoch and lane.
+            examples: how many of these are kept.
 
         Returns:
             False if the sample is not waiting (any more): nothing was done.
@@ -152,6 +171,8 @@ class Samples(Tables):
             if not _leave(db, sample_id):
                 return False
             _insert(db, rows)
+            if example is not None:
+                keep_example(db, example, examples)
         return True
 
     def lose(self, sample_id: bytes, reason: str, now_unix_us: int) -> bool:
@@ -255,7 +276,7 @@ class Samples(Tables):
                 f"SELECT seq, {_FINISHED} FROM triplet WHERE {where} ORDER BY seq LIMIT ?",  # noqa: S608
                 values,
             ).fetchall()
-        return [(row[0], _finished(row[1:])) for row in rows]
+        return [(row[0], finished(row[1:])) for row in rows]
 
     def _set_started(self, sample_ids: Iterable[bytes], *, started: bool) -> None:
         with self._writing() as db:
@@ -294,24 +315,16 @@ def _gone(db: sqlite3.Connection, sample: Sample, step: str, reason: str, now_un
 
 def _insert(db: sqlite3.Connection, rows: Sequence[Finished]) -> None:
     for item in rows:
-        values = [getattr(item, name) for name in _COLUMNS]
-        values[_FEATURES] = ",".join(item.features)
-        db.execute(_INSERT, values)
+        db.execute(_INSERT, values(item))
         if item.lane not in CONTROLS:
             ended(db, item)
 
 
-def _finished(row: Sequence[Any]) -> Finished:
-    values = list(row)
-    values[_FEATURES] = tuple(filter(None, values[_FEATURES].split(",")))
-    return Finished(*values)
-
-
 def _sample(db: sqlite3.Connection, row: Sequence[Any]) -> Sample:
-    values = list(row)
-    values[7] = get_text(db, row[7])
-    values[8:] = map(bool, row[8:])
-    return Sample(*values)
+    made = list(row)
+    made[7] = get_text(db, row[7])
+    made[8:] = map(bool, row[8:])
+    return Sample(*made)
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -4,7 +4,8 @@ In WAL mode with `synchronous=NORMAL`: a commit survives the death of the proces
 operating system has what was written. A power cut may take the last seconds. Those samples are then lost to
 shadow, and no model was judged on them.
 
-Texts are overwritten when their sample is finished (texts.py), and `forget` cuts the log that still has them.
+Texts are overwritten when their sample is finished, or kept as an example no longer (texts.py), and `forget`
+cuts the log that still has them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CHUNK_BYTES = 4_000
 """Of a text, as in the schema; a row with it fills a page."""
 FIRST_CHUNKS = 4
 """Chunks of a new file: a table moves its rows while it has less than two pages."""
-VERSION = 1
+VERSION = 2
 """Of the tables in the file; a change of them is another version."""
 SCHEMA = """
 CREATE TABLE experiment (
@@ -117,6 +118,26 @@ CREATE TABLE state (
 """
 """`gone` has the ids of samples that left without a triplet; `tally` counts requests by minute, with
 the number of each count's last change; `ended` counts finished samples, so that nobody counts triplets."""
+EXAMPLES = """
+CREATE TABLE example (
+  sample_id             BLOB    PRIMARY KEY,
+  experiment_id         BLOB    NOT NULL,
+  epoch                 INTEGER NOT NULL,
+  workload              TEXT    NOT NULL,
+  lane                  TEXT    NOT NULL,
+  cluster               TEXT    NOT NULL,
+  difference_millionths INTEGER NOT NULL,
+  keep_unix_us          INTEGER NOT NULL,
+  expire_unix_us        INTEGER NOT NULL,
+  texts_sha256          BLOB    NOT NULL,
+  text_place            TEXT    NOT NULL,
+  delete_unix_us        INTEGER,
+  delete_reason         TEXT    NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX example_epoch ON example (experiment_id, epoch, lane);
+CREATE INDEX example_workload ON example (workload, difference_millionths);
+"""
+"""What version 2 has and version 1 had not. An example whose texts are deleted has no `text_place`."""
 _PRIVATE = 0o600
 
 
@@ -152,13 +173,18 @@ class Tables:
         for pragma in ("page_size=4096", "journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
+        if version not in (0, 1, VERSION):
             raise self._wrong(f"was written by another version of Homeward ({version}, this one: {VERSION})")
         if version == 0:
             nothing = "INSERT INTO chunk SELECT NULL, data FROM chunk LIMIT 1;" * (FIRST_CHUNKS - 1)
             free = "INSERT INTO free_chunk SELECT chunk_id FROM chunk;"
-            done = f"PRAGMA user_version = {VERSION};"
-            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {nothing} {free} {done} COMMIT;")
+            self._change(f"{SCHEMA} {nothing} {free} {EXAMPLES}")
+        elif version == 1:
+            self._change(EXAMPLES)
+
+    def _change(self, script: str) -> None:
+        done = f"PRAGMA user_version = {VERSION};"
+        self._db.executescript(f"BEGIN IMMEDIATE; {script} {done} COMMIT;")
 
     def _wrong(self, what: str) -> SettingsError:
         return SettingsError(f"{self._file} {what}; see [shadow] state_dir")

@@ -1,4 +1,4 @@
-"""The texts of samples that wait, in chunks of one size that are overwritten in their place.
+"""The texts of samples that wait and of examples, in chunks of one size that are overwritten in their place.
 
 Deleting rows is not enough to be rid of them, `secure_delete` or not: when SQLite balances its pages it moves
 rows that live, and what they leave behind stays (one text of 14,000, measured). A row that is replaced by one

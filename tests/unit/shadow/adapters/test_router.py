@@ -60,7 +60,13 @@ def test_what_is_homewards_own(reason: Reason, target: Target) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [Reason.TARGET_NOT_ALLOWED, Reason.API_NOT_SUPPORTED, Reason.INVALID_REQUEST]
+    "reason",
+    [
+        Reason.TARGET_NOT_ALLOWED,
+        Reason.API_NOT_SUPPORTED,
+        Reason.FEATURE_NOT_SUPPORTED,
+        Reason.INVALID_REQUEST,
+    ],
 )
 def test_the_cloud_took_the_applications_request(reason: Reason) -> None:
     assert not leg_failed(status(reason), CLOUD).counts

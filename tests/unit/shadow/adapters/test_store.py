@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -53,7 +54,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def sample(number: int = 1, at: int = NOW, **fields: object) -> Sample:
+def sample(number: int = 1, at: int = NOW, **fields: Any) -> Sample:
     made = Sample(
         sample_id=number.to_bytes(16, "big"),
         experiment_id=EXPERIMENT.experiment_id,
@@ -64,10 +65,10 @@ def sample(number: int = 1, at: int = NOW, **fields: object) -> Sample:
         stratum="",
         payload=SECRET,
     )
-    return replace(made, **fields)  # type: ignore[arg-type]  # fields of a sample
+    return replace(made, **fields)
 
 
-def finished(of: Sample, lane: str = "", **fields: object) -> Finished:
+def finished(of: Sample, lane: str = "", **fields: Any) -> Finished:
     made = Finished(
         sample_id=of.sample_id,
         lane=lane,
@@ -89,7 +90,7 @@ def finished(of: Sample, lane: str = "", **fields: object) -> Finished:
         noise_leg_id=b"3" * 16,
         trace_id="ab" * 16,
     )
-    return replace(made, **fields)  # type: ignore[arg-type]  # fields of a row
+    return replace(made, **fields)
 
 
 def losses(store: Store) -> dict[tuple[str, str], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -64,9 +65,9 @@ def register(wanted: Wanted, last: Experiment | None = None, now: int = 5 * DAY 
         ({"cluster_by": "mood"}, "cluster_by"),
     ],
 )
-def test_what_promises_nothing_is_refused(change: dict[str, object], field: str) -> None:
+def test_what_promises_nothing_is_refused(change: dict[str, Any], field: str) -> None:
     with pytest.raises(DomainError) as caught:
-        register(replace(WANTED, **change))  # type: ignore[arg-type]  # fields of the table
+        register(replace(WANTED, **change))
     assert caught.value.reason is Reason.INVALID_REQUEST
     assert caught.value.metadata["field"] == f"experiment.{field}"
 
@@ -88,9 +89,9 @@ def test_a_change_is_a_new_epoch_of_the_same_experiment() -> None:
 
 
 @pytest.mark.parametrize("change", [{"margin": 0.06}, {"alpha": 0.04}, {"workload": "other"}])
-def test_what_is_promised_never_changes(change: dict[str, object]) -> None:
+def test_what_is_promised_never_changes(change: dict[str, Any]) -> None:
     with pytest.raises(DomainError) as caught:
-        register(replace(WANTED, **change), register(WANTED))  # type: ignore[arg-type]  # fields of the table
+        register(replace(WANTED, **change), register(WANTED))
     assert caught.value.reason is Reason.EXPERIMENT_FIXED
 
 

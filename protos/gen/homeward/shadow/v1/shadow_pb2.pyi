@@ -1074,3 +1074,329 @@ class RollBackResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RollBackResponse: _TypeAlias = RollBackResponse  # noqa: Y015
+
+@_typing.final
+class ListExamplesRequest(_message.Message):
+    """ListExamplesRequest asks for a workload's examples."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_DELETED_FIELD_NUMBER: _builtins.int
+    workload: _builtins.str
+    """workload is whose. Required."""
+    epoch: _builtins.int
+    """epoch restricts them to one epoch of the workload's experiment; 0 means all."""
+    page_size: _builtins.int
+    """page_size is how many to tell at most, up to 100; 0 means 20."""
+    page_token: _builtins.str
+    """page_token goes on after a page; empty means the first."""
+    with_deleted: _builtins.bool
+    """with_deleted asks also for those whose texts are deleted: without texts, with their hash."""
+    def __init__(
+        self,
+        *,
+        workload: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        with_deleted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "page_size", b"page_size", "page_token", b"page_token", "with_deleted", b"with_deleted", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExamplesRequest: _TypeAlias = ListExamplesRequest  # noqa: Y015
+
+@_typing.final
+class ListExamplesResponse(_message.Message):
+    """ListExamplesResponse tells them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DATA_CLASS_FIELD_NUMBER: _builtins.int
+    KEEP_DAYS_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is empty if there are no more."""
+    data_class: _builtins.str
+    """data_class is the workload's; empty if shadow's settings do not have the workload."""
+    keep_days: _builtins.int
+    """keep_days is for how many days that class keeps examples from now on; 0 means that none are kept."""
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___Example]:
+        """examples are those with the lowest D first, of the same D by their ids."""
+
+    def __init__(
+        self,
+        *,
+        examples: _abc.Iterable[Global___Example] | None = ...,
+        next_page_token: _builtins.str = ...,
+        data_class: _builtins.str = ...,
+        keep_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_class", b"data_class", "examples", b"examples", "keep_days", b"keep_days", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExamplesResponse: _TypeAlias = ListExamplesResponse  # noqa: Y015
+
+@_typing.final
+class Example(_message.Message):
+    """Example is a sample on which the sovereign model and the cloud disagreed more than the cloud with itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLE_ID_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    LANE_FIELD_NUMBER: _builtins.int
+    SCORER_FIELD_NUMBER: _builtins.int
+    AGREEMENT_SOVEREIGN_FIELD_NUMBER: _builtins.int
+    AGREEMENT_NOISE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_TIME_FIELD_NUMBER: _builtins.int
+    KEEP_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    TEXTS_SHA256_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    DELETE_REASON_FIELD_NUMBER: _builtins.int
+    sample_id: _builtins.bytes
+    """sample_id is that of its triplet in the book, 16 bytes."""
+    experiment_id: _builtins.bytes
+    """experiment_id is 16 bytes."""
+    epoch: _builtins.int
+    """epoch is the experiment's."""
+    workload: _builtins.str
+    """workload is its name."""
+    lane: _builtins.str
+    """lane is the triplet's: empty for the comparison, `after` for what was sampled after the cutover."""
+    scorer: _builtins.str
+    """scorer gave the agreements."""
+    agreement_sovereign: _builtins.float
+    """agreement_sovereign is agree(sovereign, cloud), 0 to 1, as the book has it."""
+    agreement_noise: _builtins.float
+    """agreement_noise is agree(cloud again, cloud), 0 to 1, as the book has it."""
+    reason: _builtins.str
+    """reason says why the sovereign answer is none that was asked for: `refused`, `invalid`; or empty."""
+    trace_id: _builtins.str
+    """trace_id is that of the application's request: 32 hexadecimal digits, or empty."""
+    texts_sha256: _builtins.bytes
+    """texts_sha256 is the hash of ExampleTexts as JSON, 32 bytes; it stays when the texts are deleted."""
+    delete_reason: _builtins.str
+    """delete_reason says why: `expired`, `replaced` (by a worse one), or `settings` (the data class keeps less)."""
+    @_builtins.property
+    def request_time(self) -> _timestamp_pb2.Timestamp:
+        """request_time is when the application asked."""
+
+    @_builtins.property
+    def keep_time(self) -> _timestamp_pb2.Timestamp:
+        """keep_time is since when it is kept."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """expire_time is until when."""
+
+    @_builtins.property
+    def texts(self) -> Global___ExampleTexts:
+        """texts is what was said; absent once it is deleted."""
+
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """delete_time is when the texts were deleted; absent while they are there."""
+
+    def __init__(
+        self,
+        *,
+        sample_id: _builtins.bytes = ...,
+        experiment_id: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
+        workload: _builtins.str = ...,
+        lane: _builtins.str = ...,
+        scorer: _builtins.str = ...,
+        agreement_sovereign: _builtins.float = ...,
+        agreement_noise: _builtins.float = ...,
+        reason: _builtins.str = ...,
+        trace_id: _builtins.str = ...,
+        request_time: _timestamp_pb2.Timestamp | None = ...,
+        keep_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        texts: Global___ExampleTexts | None = ...,
+        texts_sha256: _builtins.bytes = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        delete_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time", "expire_time", b"expire_time", "keep_time", b"keep_time", "request_time", b"request_time", "texts", b"texts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_noise", b"agreement_noise", "agreement_sovereign", b"agreement_sovereign", "delete_reason", b"delete_reason", "delete_time", b"delete_time", "epoch", b"epoch", "experiment_id", b"experiment_id", "expire_time", b"expire_time", "keep_time", b"keep_time", "lane", b"lane", "reason", b"reason", "request_time", b"request_time", "sample_id", b"sample_id", "scorer", b"scorer", "texts", b"texts", "texts_sha256", b"texts_sha256", "trace_id", b"trace_id", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Example: _TypeAlias = Example  # noqa: Y015
+
+@_typing.final
+class ExampleTexts(_message.Message):
+    """ExampleTexts is what was said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TURNS_FIELD_NUMBER: _builtins.int
+    TURNS_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    CLOUD_FIELD_NUMBER: _builtins.int
+    SOVEREIGN_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    turns_left_out: _builtins.int
+    """turns_left_out is how many turns of the request had no room."""
+    salt: _builtins.bytes
+    """salt is random, 16 bytes: without it nobody can find the texts of a hash by trying."""
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExampleTurn]:
+        """turns are the request, oldest first."""
+
+    @_builtins.property
+    def cloud(self) -> Global___ExampleTurn:
+        """cloud is the cloud's answer."""
+
+    @_builtins.property
+    def sovereign(self) -> Global___ExampleTurn:
+        """sovereign is the answer of the model at home."""
+
+    def __init__(
+        self,
+        *,
+        turns: _abc.Iterable[Global___ExampleTurn] | None = ...,
+        turns_left_out: _builtins.int = ...,
+        cloud: Global___ExampleTurn | None = ...,
+        sovereign: Global___ExampleTurn | None = ...,
+        salt: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cloud", b"cloud", "sovereign", b"sovereign"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloud", b"cloud", "salt", b"salt", "sovereign", b"sovereign", "turns", b"turns", "turns_left_out", b"turns_left_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExampleTexts: _TypeAlias = ExampleTexts  # noqa: Y015
+
+@_typing.final
+class ExampleTurn(_message.Message):
+    """ExampleTurn is one text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEAKER_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    BYTES_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    speaker: _builtins.str
+    """speaker is who says it: `system`, `user`, `assistant`, `tool`, `developer`."""
+    text: _builtins.str
+    """text is what is said, and what is called."""
+    bytes_left_out: _builtins.int
+    """bytes_left_out is how many bytes of it, in UTF-8, had no room; 0 if it is whole."""
+    def __init__(
+        self,
+        *,
+        speaker: _builtins.str = ...,
+        text: _builtins.str = ...,
+        bytes_left_out: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_left_out", b"bytes_left_out", "speaker", b"speaker", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExampleTurn: _TypeAlias = ExampleTurn  # noqa: Y015
+
+@_typing.final
+class ProbeModelRequest(_message.Message):
+    """ProbeModelRequest asks what a model can do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """model is what applications ask for. Required."""
+    context_tokens: _builtins.int
+    """context_tokens are the tokens of prompt and answer together that are tried; 0 means 1,024."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        context_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_tokens", b"context_tokens", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeModelRequest: _TypeAlias = ProbeModelRequest  # noqa: Y015
+
+@_typing.final
+class ProbeModelResponse(_message.Message):
+    """ProbeModelResponse tells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Capability]:
+        """capabilities are what was found."""
+
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbeFailure]:
+        """failures are what could not be asked, which says nothing of the model."""
+
+    def __init__(
+        self,
+        *,
+        capabilities: _abc.Iterable[Global___Capability] | None = ...,
+        failures: _abc.Iterable[Global___ProbeFailure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "failures", b"failures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeModelResponse: _TypeAlias = ProbeModelResponse  # noqa: Y015
+
+@_typing.final
+class ProbeFailure(_message.Message):
+    """ProbeFailure is a probe that could not be made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the capability's."""
+    problem: _builtins.str
+    """problem says why, in a sentence."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeFailure: _TypeAlias = ProbeFailure  # noqa: Y015

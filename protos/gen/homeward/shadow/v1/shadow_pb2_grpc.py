@@ -76,6 +76,16 @@ class ShadowServiceStub:
                 request_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackRequest.SerializeToString,
                 response_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackResponse.FromString,
                 _registered_method=True)
+        self.ProbeModel = channel.unary_unary(
+                '/homeward.shadow.v1.ShadowService/ProbeModel',
+                request_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ProbeModelRequest.SerializeToString,
+                response_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ProbeModelResponse.FromString,
+                _registered_method=True)
+        self.ListExamples = channel.unary_unary(
+                '/homeward.shadow.v1.ShadowService/ListExamples',
+                request_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExamplesRequest.SerializeToString,
+                response_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExamplesResponse.FromString,
+                _registered_method=True)
 
 
 class ShadowServiceServicer:
@@ -145,6 +155,23 @@ class ShadowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProbeModel(self, request, context):
+        """ProbeModel asks a sovereign model what it can do: about ten short legs of purpose PROBE, which are booked.
+        Needs `authorization: Bearer KEY` of a key with the scope `experiments`. One model is probed at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExamples(self, request, context):
+        """ListExamples tells disagreements with the texts of request and answers, the worst first, where the
+        workload's data class lets shadow keep them. Needs `authorization: Bearer KEY` of a key with the scope
+        `experiments`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ShadowServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -187,6 +214,16 @@ def add_ShadowServiceServicer_to_server(servicer, server):
                     servicer.RollBack,
                     request_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackRequest.FromString,
                     response_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackResponse.SerializeToString,
+            ),
+            'ProbeModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProbeModel,
+                    request_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ProbeModelRequest.FromString,
+                    response_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ProbeModelResponse.SerializeToString,
+            ),
+            'ListExamples': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExamples,
+                    request_deserializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExamplesRequest.FromString,
+                    response_serializer=homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExamplesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -407,6 +444,60 @@ class ShadowService:
             '/homeward.shadow.v1.ShadowService/RollBack',
             homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackRequest.SerializeToString,
             homeward_dot_shadow_dot_v1_dot_shadow__pb2.RollBackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeward.shadow.v1.ShadowService/ProbeModel',
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.ProbeModelRequest.SerializeToString,
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.ProbeModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExamples(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/homeward.shadow.v1.ShadowService/ListExamples',
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExamplesRequest.SerializeToString,
+            homeward_dot_shadow_dot_v1_dot_shadow__pb2.ListExamplesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,15 @@ class ShadowServiceStub:
     """RollBack moves a workload back to the cloud at once. One that is only SHADOWED goes back to OBSERVED:
     its comparison ends. Needs a key as CutOver does.
     """
+    ProbeModel: _grpc.UnaryUnaryMultiCallable[_shadow_pb2.ProbeModelRequest, _shadow_pb2.ProbeModelResponse]
+    """ProbeModel asks a sovereign model what it can do: about ten short legs of purpose PROBE, which are booked.
+    Needs `authorization: Bearer KEY` of a key with the scope `experiments`. One model is probed at a time.
+    """
+    ListExamples: _grpc.UnaryUnaryMultiCallable[_shadow_pb2.ListExamplesRequest, _shadow_pb2.ListExamplesResponse]
+    """ListExamples tells disagreements with the texts of request and answers, the worst first, where the
+    workload's data class lets shadow keep them. Needs `authorization: Bearer KEY` of a key with the scope
+    `experiments`.
+    """
 
 @_typing.type_check_only
 class ShadowServiceAsyncStub(ShadowServiceStub):
@@ -94,6 +103,15 @@ class ShadowServiceAsyncStub(ShadowServiceStub):
     RollBack: _aio.UnaryUnaryMultiCallable[_shadow_pb2.RollBackRequest, _shadow_pb2.RollBackResponse]  # type: ignore[assignment]
     """RollBack moves a workload back to the cloud at once. One that is only SHADOWED goes back to OBSERVED:
     its comparison ends. Needs a key as CutOver does.
+    """
+    ProbeModel: _aio.UnaryUnaryMultiCallable[_shadow_pb2.ProbeModelRequest, _shadow_pb2.ProbeModelResponse]  # type: ignore[assignment]
+    """ProbeModel asks a sovereign model what it can do: about ten short legs of purpose PROBE, which are booked.
+    Needs `authorization: Bearer KEY` of a key with the scope `experiments`. One model is probed at a time.
+    """
+    ListExamples: _aio.UnaryUnaryMultiCallable[_shadow_pb2.ListExamplesRequest, _shadow_pb2.ListExamplesResponse]  # type: ignore[assignment]
+    """ListExamples tells disagreements with the texts of request and answers, the worst first, where the
+    workload's data class lets shadow keep them. Needs `authorization: Bearer KEY` of a key with the scope
+    `experiments`.
     """
 
 class ShadowServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -173,6 +191,27 @@ class ShadowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_shadow_pb2.RollBackResponse, _abc.Awaitable[_shadow_pb2.RollBackResponse]]:
         """RollBack moves a workload back to the cloud at once. One that is only SHADOWED goes back to OBSERVED:
         its comparison ends. Needs a key as CutOver does.
+        """
+
+    @_abc_1.abstractmethod
+    def ProbeModel(
+        self,
+        request: _shadow_pb2.ProbeModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shadow_pb2.ProbeModelResponse, _abc.Awaitable[_shadow_pb2.ProbeModelResponse]]:
+        """ProbeModel asks a sovereign model what it can do: about ten short legs of purpose PROBE, which are booked.
+        Needs `authorization: Bearer KEY` of a key with the scope `experiments`. One model is probed at a time.
+        """
+
+    @_abc_1.abstractmethod
+    def ListExamples(
+        self,
+        request: _shadow_pb2.ListExamplesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shadow_pb2.ListExamplesResponse, _abc.Awaitable[_shadow_pb2.ListExamplesResponse]]:
+        """ListExamples tells disagreements with the texts of request and answers, the worst first, where the
+        workload's data class lets shadow keep them. Needs `authorization: Bearer KEY` of a key with the scope
+        `experiments`.
         """
 
 def add_ShadowServiceServicer_to_server(servicer: ShadowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
