@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Forecast:
         return None if count is None else count * window_s
 
 
+@lru_cache(maxsize=64)
 def forecast(
     votes_per_window: int,
     discordance: float,
@@ -53,7 +55,7 @@ def forecast(
     min_windows: int,
     window_s: float = 86_400,
 ) -> Forecast:
-    """Draws experiments.
+    """Draws experiments; the same gives the same, and is drawn once.
 
     Args:
         votes_per_window: at least 1.

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
-from fractions import Fraction
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Any
@@ -16,20 +14,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.classifier_client import stopped
+from playbook.configured import configured
 from playbook.finance import reference
 from playbook.finance.answers import RESULT_WORDS, Answer, Result, answers, span, words
 from playbook.finance.answers import document as answer_document
 from playbook.finance.gather import SETTINGS, Config
 from playbook.finance.inputs import WORDS, Case, Name, told, told_range
 from playbook.finance.inputs import document as input_document
-from playbook.finance.model import MONTHS, Outcome, evaluate
+from playbook.finance.model import MONTHS
 from playbook.finance.money import money
-from playbook.finance.risk import RUNS, SEED, Spread, Swing, draws, tornado, without_range
+from playbook.finance.notes import notes, pays, too_small
+from playbook.finance.risk import RUNS, SEED, Spread, Swing, draws, mattering, middle, tornado, without_range
+from playbook.plan.example import example
 from playbook.plan.gather import gather
-from services.common.settings import DEFAULT_FILE, SettingsError, load
+from playbook.shown import table_or_records, tell, tell_next
+from playbook.stopped import stopped
+from services.common.settings import DEFAULT_FILE
 
 PICTURES = (".png", ".svg")
+TOLD = frozenset({Name.CHANGE, Name.RENEWS, Name.ENGINEERING, Name.HOME_SHARE, Name.INFRASTRUCTURE})
+"""Inputs that nothing measures: without a value somebody has not set them."""
+EXAMPLE_STEP = (
+    "`homeward inventory import FILE…` brings what your organisation spends; then leave out --example."
+)
 SHOWN_SWINGS = 6
 """Inputs of the list of what matters most; --json has all."""
 MONTHS_PER_YEAR = 12
@@ -37,7 +44,10 @@ MONTHS_PER_YEAR = 12
 
 def finance(
     published: Annotated[
-        bool, typer.Option("--reference", help="Show a published case instead, computed again.")
+        bool, typer.Option("--reference", help="Show the reference case instead, computed again.")
+    ] = False,
+    made_up: Annotated[
+        bool, typer.Option("--example", help="Show a made-up organisation instead; nothing is asked.")
     ] = False,
     renewal: Annotated[
         datetime | None,
@@ -66,29 +76,39 @@ def finance(
     saving_year, payback_months, npv: value, low, high, unknown); flows_nanos by month, of the values and the
     middle of what is unknown, and turns_month; tornado (name, npv_at_low_nanos, npv_at_high_nanos); draws (by
     result: p10, p50, p90, positive), seed and runs; next_step. Amounts are nano-dollars; null is unknown.
-    --reference has findings (what, holds, arithmetic) as well.
+    notes say why a result is odd. --reference has findings (what, holds, arithmetic) and lesson as well,
+    --example has title.
     """
+    if published and made_up:
+        raise typer.BadParameter("--reference and --example are two cases: ask for one")
     if published:
         _reference(as_json, pictures)
         return
-    try:
-        config = load(Config, *Config.model_fields, path=settings, environment=os.environ)
-    except SettingsError as error:
-        raise stopped(str(error)) from None
-    found = gather(config, day_of(as_of), renewal=renewal.date() if renewal else None)
-    drawn = draw(found.case, pictures) if pictures else []
+    day = renewal.date() if renewal else None
+    if made_up:
+        shown = example(day_of(as_of), renewal=day)
+        _show(shown.found.case, pictures, as_json, EXAMPLE_STEP, {"title": shown.title}, f"{shown.title}\n")
+        return
+    config = configured(Config, settings)
+    found = gather(config, day_of(as_of), renewal=day)
+    problem = f"{found.book.problem}.\n" if found.book.problem else ""
+    _show(found.case, pictures, as_json, next_step(found.case), {}, problem)
+
+
+def _show(
+    case: Case, pictures: Path | None, as_json: bool, step: str, more: Mapping[str, Any], before: str
+) -> None:
+    drawn = draw(case, pictures) if pictures else []
     if as_json:
-        typer.echo(
-            json.dumps({**document(found.case), "next_step": next_step(found.case)}, ensure_ascii=False)
-        )
+        typer.echo(json.dumps({**more, **document(case), "next_step": step}, ensure_ascii=False))
         return
     console = Console(highlight=False)
-    if found.book.problem:
-        console.print(fill(f"{found.book.problem}.", console.width - 1) + "\n", markup=False)
-    print_case(console, found.case)
+    if before:
+        console.print(fill(before, console.width - 1) + "\n", markup=False)
+    print_case(console, case)
     for file in drawn:
-        console.print(f"Picture: {file}", markup=False, soft_wrap=True)
-    console.print(f"Next: {next_step(found.case)}", markup=False, soft_wrap=True)
+        tell(f"Picture: {file}")
+    tell_next(step, gap=False)
 
 
 def day_of(moment: datetime | None) -> date:
@@ -98,7 +118,7 @@ def day_of(moment: datetime | None) -> date:
 
 def document(case: Case) -> dict[str, Any]:
     """The case as JSON."""
-    outcome = None if without_range(case) else middle(case)
+    outcome, spreads = None if without_range(case) else middle(case), draws(case)
     return {
         "inputs": [input_document(case[name]) for name in Name],
         "results": {name: answer_document(name, found) for name, found in answers(case).items()},
@@ -108,15 +128,11 @@ def document(case: Case) -> dict[str, Any]:
             {"name": swing.name.value, "npv_at_low_nanos": swing.at_low, "npv_at_high_nanos": swing.at_high}
             for swing in tornado(case)
         ],
-        "draws": {name: _spread_document(name, item) for name, item in draws(case).items()},
+        "draws": {name: _spread_document(name, item) for name, item in spreads.items()},
         "seed": SEED,
         "runs": RUNS,
+        "notes": notes(case, spreads),
     }
-
-
-def middle(case: Case) -> Outcome:
-    """What follows from the values, and from the middle of what is unknown."""
-    return evaluate({name: item.middle or Fraction(0) for name, item in case.items()})
 
 
 def draw(case: Case, folder: Path) -> list[Path]:
@@ -131,14 +147,16 @@ def draw(case: Case, folder: Path) -> list[Path]:
         draw_cash_flow(case, files[0])
         draw_tornado(case, files[1])
     except OSError as error:
-        raise stopped(f"{folder} can't be written: {error.strerror or error}") from None
+        raise stopped(
+            f"{folder} can't be written: {error.strerror or error}", "name another folder."
+        ) from None
     return files
 
 
 def print_case(console: Console, case: Case) -> None:
     """For people: results, what they rest on, what matters most, and the years."""
     found, spreads = answers(case), draws(case)
-    console.print(_results(found, spreads))
+    console.print(table_or_records(_results(found, spreads), console.width))
     missing = dict.fromkeys(name for item in found.values() for name in item.unknown)
     if missing:
         text = ", ".join(WORDS[name] for name in missing)
@@ -150,8 +168,10 @@ def print_case(console: Console, case: Case) -> None:
             f" ones uniformly. The NPV is above 0 in {float(100 * npv):.0f} % of them."
         )
         console.print(fill(text, console.width - 1), markup=False)
+    for text in notes(case, spreads):
+        console.print(fill(text, console.width - 1), markup=False)
     console.print()
-    console.print(_inputs(case))
+    console.print(table_or_records(_inputs(case), console.width))
     console.print("\n[bold]Where they come from[/bold]")
     for source, names in _sources(case).items():
         text = f"{', '.join(names)}: {source}"
@@ -165,13 +185,21 @@ def next_step(case: Case) -> str:
     """What to do about the first thing that is unknown, or with what is known."""
     if case[Name.CLOUD].value is None:
         return "`homeward inventory import FILE…`, or [finance] cloud_usd_per_month: the spend comes first."
+    if too_small(case):
+        return (
+            "`homeward inventory import FILE…` brings what the organisation spends; --example shows a case."
+        )
     for name in (Name.ENGINEERING, Name.CHANGE, Name.HOME_SHARE, Name.MOVES):
         if case[name].value is None:
             key = SETTINGS[name]
             more = ", or GPUs in [pools.NAME]" if name is Name.HOME_SHARE else ""
             return f"set [finance] {key} = {{ value = …, low = …, high = … }}{more}, and ask again."
+    if case[Name.INFRASTRUCTURE].value is None:
+        return "set [finance] infrastructure_usd = { value = … }, 0 if it is rented, and ask again."
     if case[Name.RENEWS].value is None:
         return "set [plan] renewal, the first day of new prices, and ask again."
+    if pays(case) is False:
+        return "do not move for the money: `homeward inventory show` says what would have to move to pay."
     return "`homeward plan` says when to decide; `homeward report --case finance` writes it down."
 
 
@@ -196,7 +224,9 @@ def _inputs(case: Case) -> Table:
     for name in Name:
         item = case[name]
         per = " a month" if item.unit == "$ a month" and item.value is not None else ""
-        table.add_row(WORDS[name], told(item.unit, item.value) + per, told_range(item), item.source.kind)
+        value = "not set" if item.value is None and name in TOLD else told(item.unit, item.value)
+        kind = "not set" if item.value is None and name in TOLD else item.source.kind
+        table.add_row(WORDS[name], value + per, told_range(item), kind)
     return table
 
 
@@ -211,15 +241,20 @@ def _sources(case: Case) -> dict[str, list[str]]:
 def _print_middle(console: Console, case: Case) -> None:
     outcome = middle(case)
     unsure = any(item.value is None for item in case.values())
-    console.print("\n[bold]Year by year[/bold]" + (", with the middle of what is unknown" if unsure else ""))
+    console.print(
+        "\n[bold]Cash flow by year[/bold]" + (", with the middle of what is unknown" if unsure else "")
+    )
     parts = [("first day", outcome.flows[0])]
     for year in range(MONTHS // MONTHS_PER_YEAR):
         first = 1 + year * MONTHS_PER_YEAR
         parts.append((f"year {year + 1}", sum(outcome.flows[first : first + MONTHS_PER_YEAR])))
     console.print("; ".join(f"{word} {money(flow)}" for word, flow in parts) + ".", markup=False)
-    turns = "not within three years" if outcome.turns is None else f"in month {outcome.turns}"
-    console.print(f"What is paid is made up for {turns}.", markup=False)
-    swings = [swing for swing in tornado(case) if swing.size][:SHOWN_SWINGS]
+    if outcome.turns is None:
+        text = "Three years do not make up for what is paid."
+    else:
+        text = f"What is paid is made up for in month {outcome.turns}, counted from the first day of work."
+    console.print(text, markup=False)
+    swings = mattering(case)[:SHOWN_SWINGS]
     if swings:
         console.print("\n[bold]What matters most[/bold], by the three-year NPV at both ends of its range")
         console.print(_swings(swings))
@@ -245,20 +280,18 @@ def _spread_document(name: Result, item: Spread) -> dict[str, Any]:
 def _reference(as_json: bool, pictures: Path | None) -> None:
     item = reference.published()
     case, told_of = reference.case_of(item), reference.findings(item)
-    step = "`homeward finance` does the same with your figures."
+    step, learned = "`homeward finance` does the same with your figures.", reference.lesson(item)
     drawn = draw(case, pictures) if pictures else []
     if as_json:
         findings = [{"what": one.what, "holds": one.holds, "arithmetic": one.arithmetic} for one in told_of]
-        source = {"title": item.title, "source": item.source, "url": item.url, "note": item.note}
-        typer.echo(
-            json.dumps(
-                {**source, "findings": findings, **document(case), "next_step": step}, ensure_ascii=False
-            )
-        )
+        source = {name: getattr(item, name) for name in ("title", "source", "article", "url", "note")}
+        more = {"findings": findings, "lesson": learned}
+        typer.echo(json.dumps({**source, **more, **document(case), "next_step": step}, ensure_ascii=False))
         return
     console = Console(highlight=False)
     console.print(f"[bold]{escape(item.title)}[/bold]")
-    console.print(fill(f"{item.source}. {item.note}", console.width - 1), markup=False)
+    for text in (f"Told by {item.source}.", f"{item.note} It is: {item.article}."):
+        console.print(fill(text, console.width - 1), markup=False)
     console.print(item.url + "\n", markup=False, soft_wrap=True)
     for one in told_of:
         mark = "holds" if one.holds else "does not hold"
@@ -266,8 +299,11 @@ def _reference(as_json: bool, pictures: Path | None) -> None:
         console.print(
             fill(f"  {one.arithmetic}.", console.width - 1, subsequent_indent="  ") + "\n", markup=False
         )
-    console.print("[bold]What its own figures support[/bold]")
+    console.print("[bold]What it teaches[/bold]")
+    for text in learned:
+        console.print(fill(f"- {text}", console.width - 1, subsequent_indent="  "), markup=False)
+    console.print("\n[bold]What its own figures support[/bold]")
     print_case(console, case)
     for file in drawn:
-        console.print(f"Picture: {file}", markup=False, soft_wrap=True)
-    console.print(f"Next: {step}", markup=False, soft_wrap=True)
+        tell(f"Picture: {file}")
+    tell_next(step, gap=False)

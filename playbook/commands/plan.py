@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from functools import partial
@@ -16,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.classifier_client import stopped
-from playbook.commands.finance import day_of
+from playbook.commands.finance import EXAMPLE_STEP, day_of
+from playbook.configured import configured
 from playbook.finance.answers import DELAY_DEPENDS, Answer, answer, answers, why, words
 from playbook.finance.answers import document as answer_document
 from playbook.finance.gather import Config
@@ -26,15 +25,20 @@ from playbook.finance.model import delay_cost
 from playbook.finance.money import money
 from playbook.inventory.lines import first_step
 from playbook.inventory.table import plain
-from playbook.plan.deadline import Plan, still
-from playbook.plan.events import events
+from playbook.plan.deadline import Plan, notice, still
+from playbook.plan.events import OWN, events
+from playbook.plan.example import example
 from playbook.plan.gather import Gathered, gather
 from playbook.plan.ics import calendar_of
 from playbook.plan.schedule import ABOUT, DAYS_PER_WEEK, PHASES, Phase
 from playbook.plan.settings import FIRST_YEAR, LAST_YEAR
-from services.common.settings import DEFAULT_FILE, SettingsError, load
+from playbook.shown import table_or_records, tell, tell_next
+from playbook.stopped import stopped
+from services.common.settings import DEFAULT_FILE
 
 PICTURES = (".png", ".svg")
+EXAMPLE = "Homeward, an example"
+"""What an example's calendar begins its titles with."""
 PICTURE, CALENDAR = Path("pictures/plan.png"), "plan.ics"
 """Where they go unless somebody says otherwise, within [local] state_dir."""
 
@@ -54,6 +58,9 @@ def plan(
     calendar: Annotated[
         Path | None, typer.Option(metavar="FILE.ics", help="The calendar file; default: .homeward/plan.ics.")
     ] = None,
+    made_up: Annotated[
+        bool, typer.Option("--example", help="Show a made-up organisation instead; nothing is asked.")
+    ] = False,
     as_of: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of the decision; default: today (UTC).")
     ] = None,
@@ -74,8 +81,8 @@ def plan(
     decide_at_the_latest, notice_by, approval_weeks, home (fast, slow), bars (phase, workload, begin, end: the
     first day after it), workloads (name, month_nanos, shadow_days), delays (months, decide, home, cost),
     delay_month (what a month of delay costs after the renewal), saving_year, remarks, still (what can still
-    be done), next_step. Dates are ISO 8601, amounts nano-dollars, null is unknown. It draws and writes the
-    calendar only where it is told to.
+    be done), note (of the terms), next_step. Dates are ISO 8601, amounts nano-dollars, null is unknown. It
+    draws and writes the calendar only where it is told to; so does --example, which has a title as well.
     """
     if picture and picture.suffix.lower() not in PICTURES:
         raise typer.BadParameter(f"{picture}: a picture ends in .png or .svg")
@@ -83,25 +90,39 @@ def plan(
         raise typer.BadParameter(f"{calendar}: a calendar file ends in .ics")
     if renewal and not FIRST_YEAR <= renewal.year <= LAST_YEAR:
         raise typer.BadParameter(f"--renewal: a day from {FIRST_YEAR} to {LAST_YEAR}")
-    try:
-        config = load(Config, *Config.model_fields, path=settings, environment=os.environ)
-    except SettingsError as error:
-        raise stopped(str(error)) from None
-    found = gather(config, day_of(as_of), renewal=renewal.date() if renewal else None, first=first)
-    folder = config.local.state_dir
-    if picture or not as_json:
-        picture = picture or folder / PICTURE
+    day = renewal.date() if renewal else None
+    if made_up:
+        shown = example(day_of(as_of), renewal=day, first=first)
+        _show(shown.found, picture, calendar, as_json, EXAMPLE_STEP, shown.title)
+        return
+    config = configured(Config, settings)
+    found = gather(config, day_of(as_of), renewal=day, first=first)
+    if not as_json:
+        # An example's plan must not lie where one looks for one's own, so it has no default.
+        picture = picture or config.local.state_dir / PICTURE
+        calendar = calendar or config.local.state_dir / CALENDAR
+    _show(found, picture, calendar, as_json, next_step(found))
+
+
+def _show(
+    found: Gathered, picture: Path | None, calendar: Path | None, as_json: bool, step: str, title: str = ""
+) -> None:
+    if picture:
         _draw(found.plan, picture)
-    if calendar or not as_json:
-        calendar = calendar or folder / CALENDAR
-        _write(found.plan, calendar)
+    if calendar:
+        _write(found.plan, calendar, EXAMPLE if title else OWN)
     if as_json:
-        typer.echo(json.dumps(document(found), ensure_ascii=False))
+        named = {"title": title} if title else {}
+        typer.echo(json.dumps({**named, **document(found), "next_step": step}, ensure_ascii=False))
         return
     console = Console(highlight=False)
+    if title:
+        console.print(fill(title, console.width - 1) + "\n", markup=False)
     _print(console, found)
-    console.print(f"Picture: {picture}\nCalendar: {calendar}", markup=False, soft_wrap=True)
-    console.print(f"Next: {next_step(found)}", markup=False, soft_wrap=True)
+    for what, file in (("Picture", picture), ("Calendar", calendar)):
+        if file:
+            tell(f"{what}: {file}")
+    tell_next(step, gap=False)
 
 
 def document(found: Gathered) -> dict[str, Any]:
@@ -117,6 +138,7 @@ def document(found: Gathered) -> dict[str, Any]:
         "decide_at_the_latest": _iso(item.decide_at_the_latest),
         "notice_by": _iso(item.notice_by),
         "approval_weeks": item.terms.approval_weeks,
+        "note": item.terms.note or None,
         "home": {"fast": item.home_fast.isoformat(), "slow": item.home.isoformat()},
         "bars": [
             {
@@ -166,14 +188,21 @@ def late_month(case: Case) -> Answer:
 def remarks(found: Gathered) -> list[str]:
     """What one must know to believe the dates."""
     terms, told = found.plan.terms, []
+    if terms.note:
+        told.append(f"The dates follow from [plan], which says of itself: {terms.note}.")
+    if text := notice(found.plan):
+        told.append(text)
     if found.book.problem:
         told.append(f"{found.book.problem}: spend and forecasts are unknown.")
     elif not found.plan.movers:
-        told.append("No workload is planned: the phases are those of any migration.")
+        told.append(
+            "No workload is planned: the phases are those of any migration. `homeward plan --example` shows a"
+            " plan with workloads, of a made-up organisation."
+        )
     if terms.approval_weeks is None:
         told.append(
-            "Approvals take time that is in no date: set [plan] approval_weeks. Each week of them is a week"
-            " sooner to decide, and a week later at home."
+            "Approvals take time that is in no date: [plan] approval_weeks is not set. Each week of them is a"
+            " week sooner to decide, and a week later at home."
         )
     if terms.first != "inventory":
         told.append(f"What comes before {terms.first} is taken as done.")
@@ -211,30 +240,32 @@ def _draw(item: Plan, file: Path) -> None:
     try:
         draw(item, file)
     except OSError as error:
-        raise stopped(f"{file} can't be written: {error.strerror or error}") from None
+        raise stopped(f"{file} can't be written: {error.strerror or error}", "name another file.") from None
 
 
-def _write(item: Plan, file: Path) -> None:
-    text = calendar_of(events(item), "Homeward: the way home", datetime.now(UTC))
+def _write(item: Plan, file: Path, of: str) -> None:
+    text = calendar_of(events(item, of), f"{of}: the way home", datetime.now(UTC))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         # As bytes: text mode would change the ends of lines on some systems.
         file.write_bytes(text.encode())
     except OSError as error:
-        raise stopped(f"{file} can't be written: {error.strerror or error}") from None
+        raise stopped(f"{file} can't be written: {error.strerror or error}", "name another file.") from None
 
 
 def _print(console: Console, found: Gathered) -> None:
     item = found.plan
     console.print(fill(headline(item), console.width - 1) + "\n", markup=False)
-    console.print(_phases(item))
+    console.print(table_or_records(_phases(item), console.width))
     if item.movers:
         console.print()
-        console.print(_workloads(item))
+        console.print(table_or_records(_workloads(item), console.width))
     console.print("\n[bold]What later costs[/bold], in savings that are missed")
-    console.print(_delays(found))
+    console.print(table_or_records(_delays(found), console.width))
     late = late_month(found.case)
     reason = f" It depends on: {why(late)}." if late.unknown else ""
+    if late.low is not None and late.low < 0:
+        reason += " Below zero later is cheaper: home costs more than the cloud."
     console.print(
         fill(f"A month at the new prices: {words('npv', late)}.{reason}", console.width - 1), markup=False
     )
@@ -249,27 +280,28 @@ def _print(console: Console, found: Gathered) -> None:
 def headline(item: Plan) -> str:
     """How it stands, in two sentences."""
     terms, slow, fast = item.terms, item.decide_by, item.decide_at_the_latest
-    home = f"Decided on {terms.today}, all is at home from {item.home_fast} (fast) to {item.home} (slow)."
+    home = f"Decided on {terms.today}, all is done from {item.home_fast} (fast) to {item.home} (slow)."
     if terms.renewal is None or slow is None or fast is None:
-        return f"When new prices begin is unknown, so is when to decide. {home}"
+        return f"[plan] renewal is not set, so nothing says when to decide. {home}"
     days = abs((fast - terms.today).days)
     plural = "day" if days == 1 else "days"
-    notice = f" Notice to the provider by {item.notice_by}." if item.notice_by else ""
+    due = item.notice_by if item.notice_by and item.notice_by >= terms.today else None
+    last = f" Notice to the provider by {due}." if due else ""
     if item.standing == "passed":
         past = (terms.today - terms.renewal).days
-        since = f"{past} day{'' if past == 1 else 's'}"
-        return f"New prices hold since {terms.renewal}, for {since}: too late by {days} {plural}. {home}"
+        since = "They begin today" if not past else f"They have held for {past} day{'' if past == 1 else 's'}"
+        return f"New prices began on {terms.renewal}. {since}: too late by {days} {plural}. {home}"
     if item.standing == "too late":
-        return f"Too late by {days} {plural} for new prices on {terms.renewal}. {home}{notice}"
+        return f"Too late by {days} {plural} for new prices on {terms.renewal}. {home}{last}"
     if item.standing == "tight":
         return (
             f"New prices begin on {terms.renewal}: decide within {days} {plural}, by {fast}, and lose none"
-            f" after that. With slow phases the last day was {slow}. {home}{notice}"
+            f" after that. With slow phases the last day was {slow}. {home}{last}"
         )
     left = (slow - terms.today).days
     return (
         f"New prices begin on {terms.renewal}: decide by {slow}, in {left} {'day' if left == 1 else 'days'}."
-        f" If nothing takes long, {fast} will do. {home}{notice}"
+        f" If nothing takes long, {fast} will do. {home}{last}"
     )
 
 
@@ -310,7 +342,7 @@ def _workloads(item: Plan) -> Table:
 
 def _delays(found: Gathered) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("decided", "at home"):
+    for title in ("decided", "all done"):
         table.add_column(title, no_wrap=True)
     table.add_column("costs")
     table.add_row(str(found.plan.terms.today), str(found.plan.home), "–")

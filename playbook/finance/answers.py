@@ -111,7 +111,11 @@ def words(name: Result, found: Answer) -> str:
         return _one(name, found.value)
     if found.low is None or found.high is None:
         return "unknown"
-    return f"unknown: {span(name, found.low, found.high)}"
+    told = span(name, found.low, found.high)
+    if " to " in told:
+        return f"unknown: {told}"
+    # Both ends read the same: what is unknown hardly matters.
+    return f"about {told}" if told[:1] in "-$0123456789" else told
 
 
 def span(name: Result, low: int | Fraction, high: int | Fraction) -> str:
@@ -145,7 +149,13 @@ def document(name: Result, found: Answer) -> dict[str, Any]:
     }
 
 
+LONG_MONTHS = 1200
+"""A payback of more is told as that: its months say nothing."""
+
+
 def _one(name: Result, value: int | Fraction) -> str:
     if name != "payback_months":
         return money.money(round(value))
-    return "never" if value >= NEVER else f"{float(value):.1f} months"
+    if value >= NEVER:
+        return "never"
+    return "over 100 years" if value > LONG_MONTHS else f"{float(value):,.1f} months"

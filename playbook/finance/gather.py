@@ -29,7 +29,7 @@ from playbook.finance.published import (
 from playbook.inventory.lines import Inventory, Line, inventory
 from playbook.inventory.ranking import Candidate
 from playbook.inventory.saving import PUBLISHED_HIGH, PUBLISHED_LOW, PUBLISHED_SOURCE
-from playbook.inventory.sums import read_spend
+from playbook.inventory.sums import LAST_DAY, read_spend
 from playbook.plan.movers import RATES
 from playbook.plan.settings import Estimate, Finance, Plan
 from services.common.settings import ClickHouse
@@ -39,7 +39,7 @@ from services.shadow.config import Shadow
 
 QUERIES = Path(__file__).parents[1] / "queries"
 EXPERIMENTS = "finance_experiments.sql"
-INVENTORY = "inventory_usage.sql, inventory_legs.sql"
+ORIGIN = Source("measured", "inventory_usage.sql, inventory_legs.sql")
 WINDOW_SPREAD, EXTRAPOLATED_SPREAD = Fraction(10, 100), Fraction(25, 100)
 """How far a month may lie from the next, each way: of a window of four weeks and more, and of a shorter one.
 An assumption, and told as one."""
@@ -80,6 +80,8 @@ class Book:
     """None if no leg of an experiment in the cloud is booked."""
     problem: str = ""
     """Why nothing is known."""
+    origin: Source = ORIGIN
+    """Of the spend: an example's is not measured, and says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +94,27 @@ class Timing:
     """From that day; None is unknown."""
 
 
-def read_book(config: Config) -> Book:
-    """Reads the book; if ClickHouse does not tell, all of it is unknown."""
+def read_book(config: Config, until: date | None = None) -> Book:
+    """Reads the book; if ClickHouse does not tell, all of it is unknown.
+
+    Args:
+        config: the settings.
+        until: the last day that counts; None: all.
+    """
     store = read_store(config.clickhouse, config.local.state_dir)
     registry = registry_of(config)
     try:
         with closing(connect(store)) as client:
-            found = inventory(read_spend(client, registry), registry, basis_of(client, config))
-            return Book(found, _experiments(client))
+            spend = read_spend(client, registry, None, until)
+            found = inventory(spend, registry, basis_of(client, config))
+            return Book(found, _experiments(client, until or LAST_DAY))
     except UNREACHABLE:
         return Book(problem=f"ClickHouse at {store.url} does not tell what is spent")
 
 
-def _experiments(client: Client) -> Experiments | None:
+def _experiments(client: Client, until: date) -> Experiments | None:
     query = (QUERIES / EXPERIMENTS).read_text(encoding="utf-8")
-    (row,) = client.query(query).named_results()
+    (row,) = client.query(query, parameters={"until": until}).named_results()
     return Experiments(**row) if row["experiment_legs"] else None
 
 
@@ -124,7 +132,7 @@ def case_of(book: Book, config: Config, moving: Sequence[Line], timing: Timing) 
         Name.CLOUD: _cloud(book),
         Name.MOVES: _moves(book, moving),
         Name.CHANGE: unknown(Name.CHANGE, CHANGE_SOURCE, CHANGE_LOW, CHANGE_HIGH),
-        Name.RENEWS: _renews(timing),
+        Name.RENEWS: _renews(timing, config.plan.note),
         Name.ENGINEERING: unknown(
             Name.ENGINEERING, ENGINEERING_SOURCE, nanos(ENGINEERING_LOW_USD), nanos(ENGINEERING_HIGH_USD)
         ),
@@ -136,7 +144,7 @@ def case_of(book: Book, config: Config, moving: Sequence[Line], timing: Timing) 
             *timing.weeks,
         ),
         Name.DISCOUNT: known(Name.DISCOUNT, DISCOUNT, Source("published", DISCOUNT_SOURCE), *DISCOUNT_RANGE),
-        **_at_home(book, pools, moving),
+        **_at_home(book, pools, moving, config.finance),
     }
     return {name: _set(name, config.finance) or found[name] for name in Name}
 
@@ -180,11 +188,13 @@ def _cloud(book: Book) -> Input:
     windows = "; ".join(
         f"{window.provider or 'no provider'} {window.first} to {window.last}" for window in spend.windows
     )
-    text = f"{INVENTORY}: {windows}; range ±{float(100 * spread):.0f} % is assumed"
+    text = f"{book.origin.text}: {windows}; range ±{float(100 * spread):.0f} % is assumed"
     if spend.unpriced_tokens:
         text += f"; {spend.unpriced_tokens:,} tokens have no price and are not in it"
     value = Fraction(spend.month_nanos)
-    return known(Name.CLOUD, value, Source("measured", text), value * (1 - spread), value * (1 + spread))
+    return known(
+        Name.CLOUD, value, Source(book.origin.kind, text), value * (1 - spread), value * (1 + spread)
+    )
 
 
 def _moves(book: Book, moving: Sequence[Line]) -> Input:
@@ -202,29 +212,34 @@ def _moves(book: Book, moving: Sequence[Line]) -> Input:
     )
     most = min(Fraction(1), Fraction(sum(amounts) + unsure, whole))
     if not amounts and unsure:
-        text = f"{INVENTORY}: none is a candidate yet; at most those that may be one"
+        text = f"{book.origin.text}: none is a candidate yet; at most those that may be one"
         return unknown(Name.MOVES, text, 0, most)
     text = (
-        f"{INVENTORY}: {len(moving)} planned; at least without the dearest of them, at most with those"
+        f"{book.origin.text}: {len(moving)} planned; at least without the dearest of them, at most with those"
         " that may be candidates"
     )
     least = Fraction(sum(amounts) - max(amounts, default=0), whole)
-    return known(Name.MOVES, Fraction(sum(amounts), whole), Source("measured", text), least, most)
+    return known(Name.MOVES, Fraction(sum(amounts), whole), Source(book.origin.kind, text), least, most)
 
 
-def _renews(timing: Timing) -> Input:
+def _renews(timing: Timing, note: str) -> Input:
     if timing.months_to_renewal is None:
         text = "[plan] renewal is not set; any time within three years"
         return unknown(Name.RENEWS, text, 0, HORIZON_MONTHS)
     return known(
         Name.RENEWS,
         max(Fraction(0), timing.months_to_renewal),
-        Source("setting", "[plan] renewal, from the first day"),
+        Source("setting", "[plan] renewal, from the first day" + (f": {note}" if note else "")),
     )
 
 
-def _at_home(book: Book, pools: Mapping[str, PoolSettings], moving: Sequence[Line]) -> dict[Name, Input]:
-    """What a home costs: by the GPU pools of the settings, else as a published share of the cloud's cost."""
+def _at_home(
+    book: Book, pools: Mapping[str, PoolSettings], moving: Sequence[Line], settings: Finance
+) -> dict[Name, Input]:
+    """What a home costs: by the GPU pools of the settings, else by `[finance]`, else as a published share of
+    the cloud's cost."""
+    if not pools and (settings.running_usd_per_month or settings.home_share):
+        return _told_at_home(settings)
     if not pools:
         told = Source("published", f"within the share of the cloud's cost: {PUBLISHED_SOURCE}")
         text = f"no GPUs in [pools]; {PUBLISHED_SOURCE}"
@@ -251,6 +266,23 @@ def _at_home(book: Book, pools: Mapping[str, PoolSettings], moving: Sequence[Lin
         Name.INFRASTRUCTURE: known(
             Name.INFRASTRUCTURE, nanos(hardware), Source("setting", f"{names}: hardware_usd")
         ),
+    }
+
+
+def _told_at_home(settings: Finance) -> dict[Name, Input]:
+    """What is left to know of a home that `[finance]` tells of: nothing is counted twice, and hardware that
+    nobody mentions is not taken for free."""
+    if settings.running_usd_per_month is None:
+        told = Source("setting", "within [finance] home_share")
+        return {
+            Name.RUNNING: known(Name.RUNNING, 0, told),
+            Name.INFRASTRUCTURE: known(Name.INFRASTRUCTURE, 0, told),
+        }
+    told = Source("setting", "[finance] running_usd_per_month is all that a month costs at home")
+    text = "home is told by [finance] running_usd_per_month, hardware by nobody: 0 if it is rented"
+    return {
+        Name.HOME_SHARE: known(Name.HOME_SHARE, 0, told),
+        Name.INFRASTRUCTURE: unknown(Name.INFRASTRUCTURE, text),
     }
 
 

@@ -1,4 +1,4 @@
-"""The published case as a worked example: what it says, and what its own figures support. Pure."""
+"""The reference case as a worked example: what it says, and what its own figures support. Pure."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ class Published:
 
     title: str
     source: str
+    """Who tells the figures."""
     url: str
+    article: str
+    """Who else tells of it, at `url`."""
     note: str
+    """What of that could be read."""
     cloud_usd_per_year: Decimal
     share_that_moves: Decimal
     migration_usd: Decimal
@@ -57,7 +61,7 @@ def published(file: Path = FILE) -> Published:
 
 def case_of(item: Published) -> Case:
     """Its figures as inputs of the model: certain ones, but for the time that it takes."""
-    source = Source("published", f"{item.source}, {item.url}")
+    source = Source("published", item.source)
     silent = Source("published", f"{item.source} says nothing of it: taken as nothing")
     weeks = (Fraction(item.weeks_low), Fraction(item.weeks_high))
     found = (
@@ -71,7 +75,7 @@ def case_of(item: Published) -> Case:
         known(Name.ENGINEERING, nanos(item.migration_usd), source),
         known(Name.PARALLEL, 0, Source("published", f"{item.source}: part of the migration cost")),
         known(Name.WEEKS, (weeks[0] + weeks[1]) / 2, source, *weeks),
-        known(Name.DISCOUNT, DISCOUNT, Source("setting", "the source names none; 10 % as by default")),
+        known(Name.DISCOUNT, DISCOUNT, Source("setting", "the case names none; 10 % as by default")),
     )
     return {entry.name: entry for entry in found}
 
@@ -108,3 +112,31 @@ def findings(item: Published) -> list[Finding]:
             f" {money(cost)} / {money(ours.saving_year)} × 12 = {float(ours.payback):.1f} months",
         ),
     ]
+
+
+def lesson(item: Published) -> list[str]:
+    """What a reader should take from it, in sentences."""
+    moving = round(nanos(item.cloud_usd_per_year) * Fraction(item.share_that_moves))
+    said, ours = round(nanos(item.saving_usd_per_year)), outcome_of(item)
+    told = [
+        "A payback is a division: what is paid once by what is saved. It can be right while what is saved is"
+        " not, so ask first where the saving comes from."
+    ]
+    if said > moving:
+        told.append(
+            f"Nobody saves more than what moves costs. {money(said)} is more than {money(moving)}, so home"
+            " would have to cost less than nothing, prices or use would have to grow, or something else is"
+            " counted that the case does not name."
+        )
+    if ours.saving_year != said:
+        told.append(
+            f"Its own figures support {money(ours.saving_year)} a year and {float(ours.payback):.1f} months:"
+            " take these, or ask for what is missing."
+        )
+    if ours.turns:
+        told.append(
+            f"The payback counts from the day on which all is at home. From the first day of work, with"
+            f" {item.weeks_low} to {item.weeks_high} weeks in which nothing is saved yet, the sums come back"
+            f" to nothing in month {ours.turns}."
+        )
+    return told

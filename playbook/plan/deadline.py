@@ -38,6 +38,8 @@ class Terms:
     """Fast and slow."""
     at_once: int
     first: Phase = "inventory"
+    note: str = ""
+    """Where these terms come from."""
 
     @property
     def approval_days(self) -> int:
@@ -57,7 +59,7 @@ class Delay:
     months: int
     decide: date
     home: date
-    """With slow phases."""
+    """The day on which all is done, with slow phases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,11 @@ class Plan:
         if terms.renewal is None or not terms.notice_days:
             return None
         return terms.renewal - timedelta(days=terms.notice_days)
+
+    @property
+    def compared_by(self) -> date | None:
+        """When all comparisons have ended, decided today, with slow phases; None if none is left."""
+        return max((bar.end for bar in self.bars if bar.phase == "shadow"), default=None)
 
     @property
     def standing(self) -> Standing:
@@ -165,10 +172,10 @@ def still(plan: Plan) -> list[str]:
         return []
     if plan.standing == "passed":
         days = (terms.today - renewal).days
-        since = "today" if not days else f"for {_days(days)}"
+        since = "begin today" if not days else f"have held for {_days(days)}"
         return [
-            f"The new prices hold {since}. Begin now: the sooner all is at home, the less is paid at them.",
-            f"Decided today, all is at home from {plan.home_fast} (fast) to {plan.home} (slow).",
+            f"The new prices {since}. Begin now: the sooner all is at home, the less is paid at them.",
+            f"Decided today, all is done from {plan.home_fast} (fast) to {plan.home} (slow).",
             "Set [plan] renewal to the next renewal: notice and leverage come back with it.",
         ]
     late = (plan.home_fast - renewal).days
@@ -184,6 +191,33 @@ def still(plan: Plan) -> list[str]:
     if len(plan.movers) > terms.at_once:
         told.append(f"More than {terms.at_once} workloads at once ([plan] at_once) make it shorter.")
     return told
+
+
+def notice(plan: Plan) -> str:
+    """What to know of the notice to the provider; empty if there is nothing.
+
+    A notice that is due before the comparisons end is given without their verdicts: who decides should know.
+    """
+    due, terms, compared = plan.notice_by, plan.terms, plan.compared_by
+    if due is None or plan.standing == "passed":
+        return ""
+    if due < terms.today:
+        late = _days((terms.today - due).days)
+        return (
+            f"Notice was due by {due}, {late} ago: the contract may renew as it is. Ask the provider for a"
+            " later notice, or for a short term."
+        )
+    if compared is None or plan.decide_by is None:
+        return ""
+    decide = terms.today + (due - compared)
+    if decide < terms.today:
+        return (
+            f"Notice is due by {due}, before the comparisons end on {compared}: it would be given without"
+            f" their verdicts. {_days((terms.today - decide).days)} are missing: ask for a shorter notice."
+        )
+    if decide < plan.decide_by:
+        return f"Notice is due by {due}: only a decision by {decide} has the verdicts before it."
+    return ""
 
 
 def _days(count: int) -> str:

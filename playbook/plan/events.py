@@ -12,18 +12,29 @@ REMIND_DAYS = (28, 7)
 """Before a day that must not be missed."""
 
 
-def events(plan: Plan) -> list[Event]:
-    """The phases, decided today with slow phases, and the days that must not be missed."""
+OWN = "Homeward"
+"""What the titles of an organisation's own plan begin with."""
+
+
+def events(plan: Plan, of: str = OWN) -> list[Event]:
+    """The phases, decided today with slow phases, and the days that must not be missed.
+
+    Args:
+        plan: of which they are.
+        of: what titles begin with; events of another word never replace those of one's own plan.
+    """
     found = []
+    kept = "" if of == OWN else f"{of}/"
     for bar in plan.bars:
-        title = f"Homeward: {bar.phase}" + (f" {bar.workload}" if bar.workload else "")
-        found.append(Event(f"{bar.phase}/{bar.workload}", title, ABOUT[bar.phase], bar.begin, bar.end))
+        title = f"{of}: {bar.phase}" + (f" {bar.workload}" if bar.workload else "")
+        text = _noted(ABOUT[bar.phase], plan)
+        found.append(Event(f"{kept}{bar.phase}/{bar.workload}", title, text, bar.begin, bar.end))
     if plan.terms.approval_days:
         found.append(
             Event(
-                "approval/",
-                "Homeward: approvals",
-                f"[plan] approval_weeks = {plan.terms.approval_weeks}",
+                f"{kept}approval/",
+                f"{of}: approvals",
+                _noted(f"[plan] approval_weeks = {plan.terms.approval_weeks}", plan),
                 plan.terms.today,
                 plan.terms.work_begins,
             )
@@ -34,12 +45,21 @@ def events(plan: Plan) -> list[Event]:
         ("notice", "last day to give notice to the cloud provider", plan.notice_by, "[plan] notice_days"),
         ("renewal", "new prices in the cloud", plan.terms.renewal, "[plan] renewal"),
     )
-    found += [_day(key, f"Homeward: {title}", day, text) for key, title, day, text in days if day]
+    found += [
+        _day(f"{kept}day/{key}", f"{of}: {title}", day, _noted(text, plan))
+        for key, title, day, text in days
+        if day
+    ]
     return found
 
 
+def _noted(text: str, plan: Plan) -> str:
+    """With where the terms come from: an example's days must not pass for a contract's."""
+    return f"{text}\n[plan] note: {plan.terms.note}." if plan.terms.note else text
+
+
 def _day(key: str, title: str, day: date, text: str) -> Event:
-    return Event(f"day/{key}", title, text, day, day + timedelta(days=1), REMIND_DAYS)
+    return Event(key, title, text, day, day + timedelta(days=1), REMIND_DAYS)
 
 
 def _decision(plan: Plan) -> str:

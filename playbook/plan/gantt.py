@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,36 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of the backend
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.dates import AutoDateLocator, date2num, num2date
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
 from playbook.inventory.table import plain
 from playbook.plan.deadline import Plan, Standing
 from playbook.plan.schedule import PHASES, Dated, Phase
 
 COLOURS: dict[Phase, str] = {
-    "inventory": "#9aa5b1",
-    "plan": "#69747f",
-    "shadow": "#d9a441",
+    "inventory": "#ccd4db",
+    "plan": "#96a3ae",
+    "shadow": "#e6b450",
     "cutover": "#1b7f5c",
-    "report": "#24476b",
+    "report": "#1d3a5a",
 }
+"""Their greys differ too, but for `shadow`, which is hatched."""
+HATCH: Mapping[Phase, str] = {"shadow": "///"}
+DARK: frozenset[Phase] = frozenset({"cutover", "report"})
+"""Phases whose names are written in white."""
 INK, QUIET, ALARM = "#1f2933", "#69747f", "#b5432b"
 SHOWN = 24
 """Workloads at most: with more, nobody could read them."""
 LABEL_CHARS = 30
+CHAR_INCHES = 0.068
+"""Of the letters in bars: a name that does not fit is left out, for the legend has it."""
 WIDTH, HEAD, ROW = 11.0, 2.5, 0.34
 """Inches: the width, what is above and below, and a row."""
+LEFT, RIGHT = 0.225, 0.97
+"""Where the axes begin and end, as parts of the width."""
 DOTS_PER_INCH = 130
 TITLES: dict[Standing, str] = {
     "unknown": "When workloads move home",
@@ -57,6 +67,7 @@ def draw(plan: Plan, file: Path) -> None:
         "font.size": 9.5,
         "font.family": "DejaVu Sans",
         "svg.hashsalt": "homeward",
+        "hatch.linewidth": 0.5,
         "text.color": INK,
         "text.parse_math": False,
     }
@@ -90,11 +101,20 @@ def _figure(plan: Plan) -> Figure:
     drawn = rows(plan)
     height = HEAD + ROW * len(drawn)
     figure, axes = plt.subplots(figsize=(WIDTH, height))
-    figure.subplots_adjust(left=0.225, right=0.97, top=1 - 1.45 / height, bottom=0.65 / height)
+    figure.subplots_adjust(left=LEFT, right=RIGHT, top=1 - 1.45 / height, bottom=0.65 / height)
     for place, (_, bars) in enumerate(drawn):
         for bar in bars:
             begin, end = _number(bar.begin), _number(bar.end)
-            axes.barh(place, end - begin, left=begin, height=0.62, color=COLOURS[bar.phase])
+            axes.barh(
+                place,
+                end - begin,
+                left=begin,
+                height=0.62,
+                color=COLOURS[bar.phase],
+                hatch=HATCH.get(bar.phase),
+                edgecolor="white",
+                linewidth=0.8,
+            )
     if plan.terms.approval_days:
         begin, end = _number(plan.terms.today), _number(plan.terms.work_begins)
         axes.axvspan(begin, end, color=QUIET, alpha=0.12, linewidth=0)
@@ -102,15 +122,21 @@ def _figure(plan: Plan) -> Figure:
     axes.set_yticks(range(len(drawn)), [label for label, _ in drawn])
     axes.set_ylim(len(drawn) - 0.5, -0.6)
     _days(axes, plan)
+    _names(axes, drawn)
     axes.tick_params(length=0, labelcolor=INK)
     axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color("#c9d1d9")
     figure.text(0.015, 1 - 0.27 / height, TITLES[plan.standing], fontsize=15, fontweight="bold", va="center")
     figure.text(0.015, 1 - 0.56 / height, _about(plan), fontsize=10, color=QUIET, va="center")
     seen = {bar.phase for _, bars in drawn for bar in bars}
     figure.legend(
-        handles=[Patch(color=COLOURS[phase], label=phase) for phase in PHASES if phase in seen],
+        handles=[
+            Patch(facecolor=COLOURS[phase], edgecolor="white", hatch=HATCH.get(phase), label=phase)
+            for phase in PHASES
+            if phase in seen
+        ],
         loc="upper left",
         bbox_to_anchor=(0.005, 1 - 0.68 / height),
         ncols=len(PHASES),
@@ -151,7 +177,43 @@ def _days(axes: Axes, plan: Plan) -> None:
         )
     locator = AutoDateLocator(minticks=4, maxticks=11)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(FuncFormatter(_Days().told))
+
+
+class _Days:
+    """Days below the axis; the year stands below the first of each."""
+
+    def __init__(self) -> None:
+        self._year = 0
+
+    def told(self, value: float, place: int | None) -> str:
+        day = num2date(value).date()  # type: ignore[no-untyped-call]
+        new = place == 0 or day.year != self._year
+        self._year = day.year
+        return f"{day:%-d %b}" + (f"\n{day.year}" if new else "")
+
+
+def _names(axes: Axes, drawn: list[tuple[str, list[Dated]]]) -> None:
+    """The phase's name in each bar that is wide enough."""
+    left, right = axes.get_xlim()
+    inches = WIDTH * (RIGHT - LEFT) / (right - left)
+    for place, (_, bars) in enumerate(drawn):
+        spans = [(_number(bar.begin), _number(bar.end), bar.phase) for bar in bars]
+        for begin, end, phase in dict.fromkeys(spans):
+            if (end - begin) * inches < len(phase) * CHAR_INCHES + 0.08:
+                continue
+            if any(begin < other < end for span in spans for other in span[:2]):
+                continue
+            axes.text(
+                (begin + end) / 2,
+                place,
+                phase,
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if phase in DARK else INK,
+                bbox={"boxstyle": "square,pad=0.15", "facecolor": COLOURS[phase], "edgecolor": "none"},
+            )
 
 
 def _about(plan: Plan) -> str:
@@ -159,7 +221,9 @@ def _about(plan: Plan) -> str:
     told = [f"Decided on {terms.today}, all is done by {plan.home_fast} to {plan.home}"]
     told.append(f"drawn with phases of {terms.phase_weeks[1]} weeks")
     if terms.approval_weeks is None:
-        told.append("approvals are not in it: their time is unknown")
+        told.append("approvals are not in it, for [plan] approval_weeks is not set")
+    if terms.note:
+        told.append(f"[plan] says: {terms.note}")
     return "; ".join(told) + "."
 
 

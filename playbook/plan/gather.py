@@ -52,6 +52,7 @@ def gather(
         phase_weeks=(settings.phase_weeks_low, settings.phase_weeks_high),
         at_once=settings.at_once,
         first=first,
+        note=settings.note,
     )
     plan = make(movers.movers, terms)
     case = case_of(found, config, movers.lines, timing(plan))

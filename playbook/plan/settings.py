@@ -55,6 +55,8 @@ class Plan(Section):
     """Workloads that are compared at the same time; the others wait for their turn."""
     workloads: list[str] = []
     """The workloads that move, in this order; empty: the inventory's candidates, the dearest first."""
+    note: str = ""
+    """Where these terms come from: shown beside the dates that follow from them."""
 
     @model_validator(mode="after")
     def _phases(self) -> Plan:
@@ -89,16 +91,17 @@ class Finance(Section):
     """Dollars a month at home without hardware that is bought; left out: as `[pools]` say."""
     home_share: Estimate | None = None
     """Dollars at home for each dollar of the cloud that moves, beside `running_usd_per_month`; left out: 0
-    with GPUs in `[pools]`, else what is published."""
+    with GPUs in `[pools]` or with `running_usd_per_month`, else what is published."""
     infrastructure_usd: Estimate | None = None
-    """Dollars paid once for hardware; left out: `hardware_usd` of `[pools]`."""
+    """Dollars paid once for hardware; left out: `hardware_usd` of `[pools]`; without GPUs there 0, for
+    `home_share` has it, but unknown beside `running_usd_per_month`: say 0 if it is rented."""
     engineering_usd: Estimate | None = None
     """Dollars paid once for people's work on the migration. Left out: unknown."""
     parallel_share: Estimate | None = None
     """What the cloud's legs of experiments cost, as a share of the spend that they compare; left out: as
     measured."""
     discount_rate: Estimate | None = None
-    """What money costs a year, 0.1 is 10 %; left out: 0.1, from 0.07 to 0.15."""
+    """What money costs a year, 0.1 is 10 %; left out: 0.1, from 0.05 to 0.15."""
 
     @model_validator(mode="after")
     def _within(self) -> Finance:

@@ -79,11 +79,11 @@ def test_a_plan_without_a_book_has_dates_and_no_figures(settings: Path, tmp_path
 @pytest.mark.parametrize(
     ("renewal", "standing", "said"),
     [
-        (None, "unknown", "When new prices begin is unknown"),
+        (None, "unknown", "[plan] renewal is not set, so nothing says when to decide"),
         ("2027-06-30", "in time", "decide by 2027-02-17"),
         ("2027-03-20", "tight", "and lose none"),
         ("2027-02-01", "too late", "Too late by 35 days for new prices on 2027-02-01"),
-        ("2026-11-29", "passed", "for 1 day: too late by 99 days"),
+        ("2026-11-29", "passed", "They have held for 1 day: too late by 99 days"),
     ],
 )
 def test_every_standing_is_told_and_ends_with_a_next_step(
@@ -182,9 +182,13 @@ def test_wrong_settings_are_told_by_line(settings: Path) -> None:
         assert done.exit_code == 1
         assert "engineering_usd: expected 0 or more, got -1" in done.stderr
     shipped = Path("homeward.toml").read_text()
-    settings.write_text(shipped + "[finance]\nengineering_usd = { value = -1 }\n")
+    settings.write_text(
+        shipped.replace(
+            "[finance]\nengineering_usd", "[finance]\nrunning_usd_per_month = { value = -1 }\nengineering_usd"
+        )
+    )
     checked = CliRunner().invoke(app, ["settings", "check", str(settings)])
-    assert "engineering_usd: expected 0 or more" in checked.stderr
+    assert "running_usd_per_month: expected 0 or more" in checked.stderr
 
 
 def test_the_published_case_is_computed_again(settings: Path) -> None:
@@ -195,12 +199,117 @@ def test_the_published_case_is_computed_again(settings: Path) -> None:
         "$177,600 a year is saved: does not hold. $250,000 × 70 % = $175,000 is all that moves",
         "$175,000 × 90 % = $157,500 a year",
         "= 7.2 months",
+        "Told by Homeward's brief (issue 7)",
+        "Only its beginning could be read, and the dollars are not in it",
+        "Nobody saves more than what moves costs. $177,600 is more than $175,000",
+        "support $157,500 a year and 7.2 months",
+        "come back to nothing in month 11",
     ):
         assert text in said
     told = json.loads(run(settings, "finance", "--reference", "--json").stdout)
     assert [item["holds"] for item in told["findings"]] == [True, False, False]
+    assert len(told["lesson"]) == 4
     assert told["results"]["saving_year"]["value"] == 157_500 * DOLLAR
     assert len(told["flows_nanos"]) == 37
+
+
+@pytest.mark.parametrize(
+    ("figures", "told", "step"),
+    [
+        (
+            {"running_usd_per_month": "12000"},
+            "Never, because a year saves nothing",
+            "do not move for the money",
+        ),
+        (
+            {"cloud_usd_per_month": "1", "running_usd_per_month": "0"},
+            "All that goes to the cloud in three years is $36.00 at most",
+            "`homeward inventory import FILE…` brings what the organisation spends",
+        ),
+        (
+            {"infrastructure_usd": None},
+            "Unknown is what depends on: infrastructure (paid once)",
+            "set [finance] infrastructure_usd = { value = … }, 0 if it is rented",
+        ),
+    ],
+    ids=["dearer", "cents", "no hardware"],
+)
+def test_odd_figures_are_explained_and_have_a_next_step(
+    settings: Path, figures: dict[str, str | None], told: str, step: str
+) -> None:
+    text = KNOWN
+    for key, value in figures.items():
+        line = next(line for line in KNOWN.splitlines() if line.startswith(key))
+        text = text.replace(line, "" if value is None else f"{key} = {{ value = {value} }}")
+    settings.write_text(settings.read_text() + "[finance]\n" + text)
+    done = run(settings, "finance", "--renewal", "2027-06-30")
+    said = " ".join(done.stdout.split())
+    assert told in said
+    assert f"Next: {step}" in said
+    assert not {"nan", "inf"} & set(said.lower().split())
+
+
+@pytest.mark.parametrize("renewal", ["2000-01-01", "2026-11-30", "2026-12-01", "2029-11-30", "2200-12-31"])
+def test_any_renewal_is_told_sensibly(settings: Path, renewal: str) -> None:
+    settings.write_text(settings.read_text() + "[finance]\ndiscount_rate = { value = 0 }\n" + KNOWN)
+    for name in ("plan", "finance"):
+        done = run(settings, name, "--renewal", renewal)
+        assert done.exit_code == 0, done.output
+        assert done.stdout.splitlines()[-1].startswith("Next: ")
+        assert not {"nan", "inf", "none"} & set(done.stdout.lower().split()), done.stdout
+    told = json.loads(run(settings, "plan", "--json", "--renewal", renewal).stdout)
+    costs = [item["cost"]["value"] for item in told["delays"]]
+    assert costs == sorted(costs)
+    assert min(costs) >= 8_000 * DOLLAR
+
+
+def test_what_is_not_set_is_called_so_and_not_unknown(settings: Path) -> None:
+    settings.write_text(settings.read_text() + "[finance]\ncloud_usd_per_month = { value = 20000 }\n")
+    lines = run(settings, "finance").stdout.splitlines()
+    for name in ("price change at the renewal", "time to the renewal", "engineering (paid once)"):
+        assert any(line.startswith(f"{name} ") and line.count("not set") == 2 for line in lines), name
+    assert not any("share of the spend that moves" in line and "not set" in line for line in lines)
+
+
+def test_an_example_asks_nobody_and_is_named_one(tmp_path: Path) -> None:
+    """There are no settings and no services where it runs, and nothing is written unless it is asked for."""
+    nowhere = tmp_path / "nowhere.toml"
+    for name in ("plan", "finance"):
+        done = run(nowhere, name, "--example")
+        assert done.exit_code == 0, done.output
+        lines = done.stdout.splitlines()
+        assert lines[0].startswith("EXAMPLE: a made-up organisation")
+        assert "leave out --example" in lines[-1]
+        assert max(len(line) for line in lines if not line.startswith("Next")) <= 80
+        told = json.loads(run(nowhere, name, "--example", "--json").stdout)
+        assert told["title"].startswith("EXAMPLE")
+    assert list(tmp_path.iterdir()) == []
+    calendar = tmp_path / "plan.ics"
+    run(nowhere, "plan", "--example", "--calendar", str(calendar))
+    text = calendar.read_bytes().replace(b"\r\n ", b"").decode()
+    titles = [line for line in text.splitlines() if line.startswith("SUMMARY:")]
+    assert all(line.startswith("SUMMARY:Homeward\\, an example: ") for line in titles)
+    assert run(nowhere, "finance", "--example", "--reference").exit_code == 2
+
+
+def test_a_note_of_the_terms_is_shown_beside_the_dates(settings: Path, tmp_path: Path) -> None:
+    settings.write_text(settings.read_text().replace("[plan]\n", '[plan]\nnote = "a guess"\n'))
+    done = run(settings, "plan", "--renewal", "2027-06-30")
+    assert "which says of itself: a guess." in done.stdout
+    assert "\\n[plan] note: a guess." in (tmp_path / "state" / "plan.ics").read_text(encoding="utf-8")
+    told = json.loads(run(settings, "plan", "--json").stdout)
+    assert told["note"] == "a guess"
+
+
+def test_what_the_shipped_settings_make_up_says_so() -> None:
+    """The demo's terms and estimates are examples, and every page that shows them says it."""
+    from services.common.settings import load
+
+    config = load(Config, *Config.model_fields, path=Path("homeward.toml"), environment={})
+    assert "example" in config.plan.note
+    estimates = [item for key in type(config.finance).model_fields if (item := getattr(config.finance, key))]
+    assert estimates
+    assert all("example" in item.note for item in estimates)
 
 
 DAYS = [date(2026, 9, 1) + timedelta(days=past) for past in range(60)]

@@ -141,6 +141,19 @@ def test_without_gpus_that_cost_something_home_is_what_is_published(pool: dict[s
     assert found[Name.RUNNING].value == found[Name.INFRASTRUCTURE].value == 0
 
 
+def test_a_home_that_the_settings_tell_of_is_not_counted_twice_nor_half() -> None:
+    """The published share has hardware and people in it; a running cost is beside neither."""
+    found = case(SPENT, finance={"running_usd_per_month": {"value": 900}})
+    assert (found[Name.RUNNING].value, found[Name.HOME_SHARE].value) == (900 * DOLLAR, 0)
+    assert found[Name.INFRASTRUCTURE].value is None
+    assert "0 if it is rented" in found[Name.INFRASTRUCTURE].source.text
+    shared = case(SPENT, finance={"home_share": {"value": "0.2"}})
+    assert shared[Name.RUNNING].value == shared[Name.INFRASTRUCTURE].value == 0
+    assert "[finance] home_share" in shared[Name.INFRASTRUCTURE].source.text
+    rented = {"running_usd_per_month": {"value": 900}, "infrastructure_usd": {"value": 0}}
+    assert case(SPENT, finance=rented)[Name.INFRASTRUCTURE].value == 0
+
+
 MEASURED = Experiments(12 * DOLLAR, 4_000, 0, 100 * DOLLAR, 2, date(2026, 2, 1), date(2026, 2, 14))
 
 

@@ -1,4 +1,4 @@
-"""The published case: what it says is reproduced, and what does not follow is named."""
+"""The reference case: what it says is reproduced, and what does not follow is named."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from playbook.finance.answers import answers
 from playbook.finance.model import payback
-from playbook.finance.reference import case_of, findings, outcome_of, published
+from playbook.finance.reference import case_of, findings, lesson, outcome_of, published
 
 DOLLAR = 1_000_000_000
 
@@ -51,3 +51,17 @@ def test_a_case_whose_figures_agree_is_not_blamed() -> None:
 
     good = replace(published(), saving_usd_per_year=Decimal(157_500), payback_months=Decimal("7.2"))
     assert [one.holds for one in findings(good)] == [True, True, True]
+    assert not any("Nobody saves more" in text or "its own figures" in text.lower() for text in lesson(good))
+
+
+def test_what_it_teaches_has_its_figures() -> None:
+    told = lesson(published())
+    assert "$177,600 is more than $175,000" in told[1]
+    assert "$157,500 a year and 7.2 months" in told[2]
+    assert "month 11" in told[3]
+
+
+def test_no_figure_is_credited_to_an_article_that_nobody_has_read() -> None:
+    """The brief tells the dollars; of the article only the beginning was seen."""
+    assert not any("Leeloo" in item.source.text for item in case_of(published()).values())
+    assert "could be read" in published().note

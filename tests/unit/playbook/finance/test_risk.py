@@ -7,10 +7,10 @@ from fractions import Fraction
 
 import pytest
 
-from playbook.finance.inputs import Case, Name, unknown
+from playbook.finance.inputs import Case, Name, known, unknown
 from playbook.finance.model import NEVER
 from playbook.finance.reference import case_of, published
-from playbook.finance.risk import draws, tornado, without_range
+from playbook.finance.risk import draws, mattering, middle, tornado, without_range
 
 DOLLAR = 1_000_000_000
 
@@ -55,6 +55,40 @@ def test_the_share_that_pays_is_counted(case: Case) -> None:
     found = draws(hopeless, runs=100)
     assert found["npv"].positive == found["payback_months"].positive == 0
     assert found["payback_months"].quantiles["p10"] == NEVER
+
+
+def around(case: Case, part: Fraction) -> Case:
+    """The case with each amount and share as much less as more."""
+    names = (Name.CLOUD, Name.ENGINEERING, Name.MOVES, Name.HOME_SHARE)
+    middles = {name: case[name].middle or Fraction(0) for name in names}
+    return {
+        **case,
+        **{
+            name: known(name, middle, case[name].source, middle * (1 - part), middle * (1 + part))
+            for name, middle in middles.items()
+        },
+    }
+
+
+@pytest.mark.parametrize("part", [Fraction(1, 20), Fraction(1, 4)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_half_of_the_draws_lie_on_each_side_of_the_case_where_ranges_do(
+    case: Case, part: Fraction, seed: int
+) -> None:
+    """Of 1,000 draws the median is off by 5 % of them in less than one of 100 seeds; products lean a bit."""
+    even = around(case, part)
+    found, base = draws(even, seed=seed), middle(even)
+    for name, value in (("one_time", base.one_time), ("saving_year", base.saving_year), ("npv", base.npv)):
+        quantiles = found[name].quantiles  # type: ignore[index]
+        spread = quantiles["p90"] - quantiles["p10"]
+        assert abs(quantiles["p50"] - value) <= spread * Fraction(15, 100), name
+
+
+def test_what_hardly_moves_the_result_does_not_matter(case: Case) -> None:
+    assert {swing.name for swing in mattering(case)} == {swing.name for swing in tornado(case)}
+    exact = {**case, Name.DISCOUNT: replace(case[Name.DISCOUNT], low=Fraction(999, 10_000))}
+    assert Name.DISCOUNT not in {swing.name for swing in mattering(exact)}
+    assert Name.DISCOUNT in {swing.name for swing in tornado(exact)}
 
 
 def test_where_nothing_is_known_of_an_input_nothing_is_drawn(case: Case) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playbook.plan.deadline import Plan, Standing, Terms, make, still
-from playbook.plan.schedule import Mover, Phase
+from playbook.plan.deadline import Plan, Standing, Terms, make, notice, still
+from playbook.plan.schedule import PHASES, Mover, Phase
 
 TODAY = date(2026, 11, 30)
 ABC = (Mover("a"), Mover("b"), Mover("c"))
@@ -85,8 +85,8 @@ def test_what_is_done_already_makes_time() -> None:
 
 
 def test_a_renewal_that_is_past_is_told_with_its_days() -> None:
-    assert "for 1 day." in still(plan(TODAY - timedelta(days=1)))[0]
-    assert "hold today" in still(plan(TODAY))[0]
+    assert "have held for 1 day." in still(plan(TODAY - timedelta(days=1)))[0]
+    assert "begin today" in still(plan(TODAY))[0]
 
 
 def test_there_is_nothing_to_be_done_while_there_is_time() -> None:
@@ -122,3 +122,71 @@ def test_the_standing_is_true(days: int, approval: int, low: int, more: int, at_
     assert [name for name, true in holds.items() if true] == [found.standing]
     assert found.days_left is not None
     assert (found.days_left >= 0) == (found.standing in ("in time", "tight"))
+
+
+TERMS = {
+    "days": st.integers(-100, 700),
+    "approval": st.integers(0, 20),
+    "low": st.integers(1, 5),
+    "more": st.integers(0, 4),
+    "at_once": st.integers(1, 4),
+    "first": st.sampled_from(PHASES),
+    "forecasts": st.lists(st.integers(0, 200), max_size=4),
+}
+
+
+@settings(max_examples=30, deadline=None)
+@given(**TERMS)
+def test_the_last_day_is_the_latest_that_a_search_over_all_days_finds(
+    days: int, approval: int, low: int, more: int, at_once: int, first: Phase, forecasts: list[int]
+) -> None:
+    """Decided on it, slow phases end by the renewal; decided a day later, they do not."""
+    renewal = TODAY + timedelta(days=days)
+    movers = tuple(Mover(f"w{place}", None, (some, some)) for place, some in enumerate(forecasts))
+
+    def decided(day: date) -> Plan:
+        return make(movers, Terms(day, renewal, 0, approval, (low, low + more), at_once, first))
+
+    searched = [renewal - timedelta(days=past) for past in range((decided(TODAY).home - TODAY).days + 2)]
+    slow = next(day for day in searched if decided(day).home <= renewal)
+    fast = next(day for day in searched if decided(day).home_fast <= renewal)
+    found = decided(TODAY)
+    assert (found.decide_by, found.decide_at_the_latest) == (slow, fast)
+    assert slow <= fast
+
+
+@pytest.mark.parametrize(
+    ("renewal", "notice_days", "told"),
+    [
+        (None, 30, ""),
+        (TODAY + timedelta(days=300), 0, ""),
+        (TODAY + timedelta(days=300), 90, "only a decision by 2027-04-26 has the verdicts before it"),
+        (TODAY + timedelta(days=300), 42, ""),
+        # Comparisons end after 63 days, all is done after 105.
+        (TODAY + timedelta(days=120), 90, "without their verdicts. 33 days are missing"),
+        (TODAY + timedelta(days=160), 90, "only a decision by 2026-12-07 has the verdicts before it"),
+        (TODAY + timedelta(days=160), 41, ""),
+        (TODAY + timedelta(days=80), 90, "Notice was due by 2026-11-20, 10 days ago"),
+        (TODAY - timedelta(days=1), 90, ""),
+    ],
+)
+def test_a_notice_that_is_due_before_the_verdicts_is_told(
+    renewal: date | None, notice_days: int, told: str
+) -> None:
+    found = notice(make(ABC, Terms(TODAY, renewal, notice_days, 0, (2, 3), 3)))
+    assert told in found
+    assert bool(told) == bool(found)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 500), st.integers(1, 200), st.integers(0, 10))
+def test_deciding_when_the_notice_asks_for_it_has_the_verdicts_first(
+    days: int, notice_days: int, approval: int
+) -> None:
+    def decided(day: date) -> Plan:
+        return make(ABC, Terms(day, TODAY + timedelta(days=days), notice_days, approval, (2, 3), 3))
+
+    said = notice(decided(TODAY))
+    if "a decision by" in said:
+        by = date.fromisoformat(said.partition("a decision by ")[2][:10])
+        assert decided(by).compared_by == decided(by).notice_by
