@@ -14,19 +14,32 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from playbook.classifier_client import stopped
+from playbook import completing
+from playbook.configured import wrong_settings
+from playbook.known import did_you_mean
 from playbook.report.carried import NotADocumentError, read
 from playbook.report.gather import gather
 from playbook.report.gathered import Gathered
 from playbook.report.html_writer import html
 from playbook.report.mappings import MappingError, read_laws
 from playbook.report.verify import Change, changes, queries_changed
+from playbook.stopped import stopped
+from services.common.errors import Reason
 from services.common.settings import DEFAULT_FILE, SettingsError
 
+ANOTHER = "give a PDF or HTML file that `homeward report` wrote."
 NAME = "homeward-report"
 """Of both files, without their ending."""
 SHOWN_CHANGES = 40
 """Lines of what changed; --json has all."""
+
+
+ALIKE = "The file is byte for byte the one that they make."
+UNLIKE = (
+    "The file is not byte for byte the one that they make now: another version wrote it, words that are no"
+    " facts have changed since (what a probe found, a law's mapping), or somebody has edited it. A new one"
+    " beside it shows which."
+)
 
 
 class Case(StrEnum):
@@ -40,7 +53,12 @@ class Case(StrEnum):
 
 def report(
     workloads: Annotated[
-        list[str] | None, typer.Argument(metavar="[WORKLOAD]…", help="What it is about; left out: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORKLOAD]…",
+            help="What it is about; left out: all.",
+            autocompletion=completing.workloads,
+        ),
     ] = None,
     case: Annotated[
         list[Case] | None, typer.Option(help="Only this case; can be given several times.")
@@ -68,7 +86,8 @@ def report(
 
     --json has: files; pages; facts and unknown_facts (how many); problems (what could not be asked); seconds;
     next_step. With --verify: holds; facts (how many were checked); changes (key, said, now, why);
-    changed_queries; next_step.
+    changed_queries; same_file (whether it is byte for byte what would be written now; null if something
+    changed); next_step.
     """
     if verify is not None:
         _verify(verify, settings, as_json=as_json)
@@ -80,11 +99,13 @@ def report(
     unknown = [name for name in workloads or [] if name not in _known(found)]
     if unknown:
         raise stopped(
-            f"no workload {unknown[0]!r} is registered, and none has legs; `homeward workload list` shows"
-            f" them"
+            f"no workload {unknown[0]!r} is registered, and none has legs"
+            f"{did_you_mean(unknown[0], _known(found))}",
+            "`homeward workload list` shows those that there are.",
+            reason=Reason.WORKLOAD_NOT_FOUND,
         )
     made = _made(found, chosen)
-    files = _write(made, until, out)
+    files = _write(made, out)
     seconds = time.monotonic() - began
     next_step = f"read {files[1]}; `homeward report --verify {files[0]}` proves later that it still holds."
     facts = made["facts"]
@@ -122,7 +143,7 @@ def _gathered(settings: Path, workloads: list[str], since: datetime | None, unti
     try:
         return gather(settings, os.environ, workloads, first, until)
     except SettingsError as error:
-        raise stopped(str(error)) from None
+        raise wrong_settings(error, settings) from None
 
 
 def _known(found: Gathered) -> set[str]:
@@ -142,43 +163,55 @@ def _made(found: Gathered, cases: Sequence[str]) -> dict[str, Any]:
     return {"document": document, "carried": data, "facts": all_facts(document)}
 
 
-def _write(made: dict[str, Any], until: datetime, out: Path) -> list[Path]:
+def _write(made: dict[str, Any], out: Path) -> list[Path]:
     # Typst is loaded only where a document is written.
-    from playbook.report.typst_writer import page_count, pdf
+    from playbook.report.typst_writer import page_count
 
-    page = html(made["document"], made["carried"])
-    printed = pdf(made["document"], made["carried"], until)
+    page = _rendered(made, printed=False)
+    printed = _rendered(made, printed=True)
     made["pages"] = page_count(printed)
     files = [out / f"{NAME}.html", out / f"{NAME}.pdf"]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        files[0].write_text(page, encoding="utf-8")
+        files[0].write_bytes(page)
         files[1].write_bytes(printed)
     except OSError as error:
-        raise stopped(f"{out} can't be written: {error.strerror or error}") from None
+        raise stopped(f"{out} can't be written: {error.strerror or error}", "name another --out.") from None
     return files
+
+
+def _rendered(made: dict[str, Any], *, printed: bool) -> bytes:
+    """The document as a file; the same document gives the same bytes."""
+    from playbook.report.typst_writer import pdf
+
+    document, data = made["document"], made["carried"]
+    until = datetime.fromisoformat(data["request"]["until"])
+    return pdf(document, data, until) if printed else html(document, data).encode()
 
 
 def _verify(file: Path, settings: Path, *, as_json: bool) -> None:
     try:
-        said, shown = read(file.read_bytes())
+        data = file.read_bytes()
+        said, shown = read(data)
         request = said["request"]
         since, until = (datetime.fromisoformat(request[name]) for name in ("since", "until"))
         workloads, cases = list(request["workloads"]), list(request["cases"])
     except OSError as error:
-        raise stopped(f"{file} can't be read: {error.strerror or error}") from None
+        raise stopped(f"{file} can't be read: {error.strerror or error}", ANOTHER) from None
     except NotADocumentError as error:
-        raise stopped(f"{file} is no document of `homeward report`: {error}") from None
+        raise stopped(f"{file} is no document of `homeward report`: {error}", ANOTHER) from None
     except (KeyError, TypeError, ValueError):
-        raise stopped(f"{file} does not say what it was asked for: the file was edited") from None
+        message = f"{file} does not say what it was asked for: the file was edited"
+        raise stopped(message, ANOTHER) from None
     try:
         found = gather(settings, os.environ, workloads, since, until)
     except SettingsError as error:
-        raise stopped(str(error)) from None
+        raise wrong_settings(error, settings) from None
     made = _made(found, cases)
     differ = changes(said, shown, made["facts"])
     queries = queries_changed(said, made["carried"])
     next_step = _next(differ, queries)
+    alike = None if differ or queries else _rendered(made, printed=data.startswith(b"%PDF")) == data
     if as_json:
         told = {
             "holds": not differ and not queries,
@@ -187,12 +220,13 @@ def _verify(file: Path, settings: Path, *, as_json: bool) -> None:
                 {"key": item.key, "said": item.said, "now": item.now, "why": item.why} for item in differ
             ],
             "changed_queries": queries,
+            "same_file": alike,
             "problems": list(found.problems),
             "next_step": next_step,
         }
         typer.echo(json.dumps(told, ensure_ascii=False))
     else:
-        _tell(Console(highlight=False), said, differ, queries, found, next_step)
+        _tell(Console(highlight=False), said, differ, queries, found, alike, next_step)
     if differ or queries:
         raise typer.Exit(1)
 
@@ -203,6 +237,7 @@ def _tell(
     differ: list[Change],
     queries: list[str],
     found: Gathered,
+    alike: bool | None,
     next_step: str,
 ) -> None:
     for item in differ[:SHOWN_CHANGES]:
@@ -214,9 +249,11 @@ def _tell(
     for problem in found.problems:
         console.print(f"Not asked: {problem}.", markup=False, soft_wrap=True)
     if differ or queries:
-        console.print(f"\n{len(differ):,} of {len(said['facts']):,} facts are not as the document says.")
+        verb = "is" if len(differ) == 1 else "are"
+        console.print(f"\n{len(differ):,} of {len(said['facts']):,} facts {verb} not as the document says.")
     else:
         console.print(f"All {len(said['facts']):,} facts are as the document says.")
+        console.print(ALIKE if alike else UNLIKE, soft_wrap=True)
     console.print(f"\nNext: {next_step}", markup=False, soft_wrap=True)
 
 

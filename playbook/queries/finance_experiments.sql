@@ -1,5 +1,5 @@
--- What experiments' legs in the cloud have cost, and the production of the same workloads there in the same hours.
--- Experiments' legs at home are in the pools' cost, which runs anyway.
+-- What experiments' legs in the cloud have cost up to a day, and the production of the same workloads there in the same
+-- hours. Experiments' legs at home are in the pools' cost, which runs anyway.
 WITH hours AS
 (
     SELECT
@@ -10,7 +10,7 @@ WITH hours AS
         sumIf(spend.unknown_legs, target = 'cloud') AS unknown_legs,
         sumIf(spend.cost_nanos, purpose = 'production' AND target = 'cloud') AS production_nanos
     FROM homeward.spend_by_hour AS spend
-    WHERE workload != ''
+    WHERE workload != '' AND toDate(hour) <= {until:Date}
     GROUP BY workload, hour
     HAVING experiment_legs > 0
 )

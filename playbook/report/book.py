@@ -22,11 +22,16 @@ IDENTITY: Mapping[str, tuple[str, ...]] = {
     "funnel": ("workload", "epoch"),
     "agreement": ("workload", "epoch"),
     "in_force": (),
+    "examples": ("lane", "sample_id"),
     "pools": ("pool",),
     "retention": ("database", "name"),
     "text_columns": (),
 }
 """Columns that tell the rows of a query apart."""
+
+
+SECTION_DEPTH = {"compliance": 3}
+"""Names of a section, where they are not two: `[compliance.workloads.triage]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +118,7 @@ class Book:
             value = ", ".join(map(str, value)) or None
         if value in (None, "", {}):
             value = default
-        shown = path.replace("/", ".")
-        return Fact(f"setting/{path}", value, unit, Reference(Kind.SETTING, shown))
+        return Fact(f"setting/{path}", value, unit, Reference(Kind.SETTING, section_of(path)))
 
     def decision(self, number: int) -> DecisionFound:
         """An entry of the journal."""
@@ -212,6 +216,13 @@ def _decision(row: Mapping[str, Any]) -> DecisionFound:
 
 def _key(query: str, column: str, where: Mapping[str, Any]) -> str:
     return "/".join([query, *(f"{name}={value}" for name, value in where.items()), column])
+
+
+def section_of(path: str) -> str:
+    """The section of the settings in which a value stands: `[workloads.triage]`."""
+    parts = path.split("/")
+    depth = SECTION_DEPTH.get(parts[0], 2)
+    return f"[{'.'.join(parts[: min(depth, len(parts) - 1)])}]"
 
 
 def words(items: Iterator[str] | Sequence[str]) -> str:

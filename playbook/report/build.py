@@ -16,8 +16,11 @@ from playbook.report.legal import legal
 from playbook.report.mappings import Law
 from playbook.report.procurement import procurement
 from playbook.report.summary import summary
+from playbook.report.words import words_section
 
 CASES = ("engineering", "finance", "legal", "procurement")
+SETTING = "setting/"
+"""How keys of settings' facts begin."""
 FORMAT = 1
 """Of the facts that a document carries."""
 
@@ -38,9 +41,11 @@ def build(found: Gathered, laws: Sequence[Law], cases: Sequence[str] = CASES) ->
         "procurement": lambda: procurement(book),
     }
     chosen = [case for case in CASES if case in cases]
-    sections = (summary(book, chosen), *(makers[case]() for case in chosen))
+    sections = (summary(book, chosen), words_section(), *(makers[case]() for case in chosen))
+    told = found.settings.get("compliance", {}).get("controller", "")
     asked = ", ".join(found.asked_workloads) or "all workloads"
-    subtitle = text(Name(f"{asked}, as of {found.until[:16].replace('T', ' ')} UTC"))
+    until = f"{found.until[:16].replace('T', ' ')} UTC"
+    subtitle = text(Name(" · ".join([*([told] if told else []), asked, f"made on {until}"])))
     document = Document("Moving language-model workloads home", subtitle, _known_links(sections), (), {})
     numbers = _numbers(document)
     return replace(document, numbers=numbers, appendix=_appendix(document, numbers, found))
@@ -108,6 +113,7 @@ def _appendix(
     document: Document, numbers: Mapping[tuple[str, str, str], str], found: Gathered
 ) -> tuple[Section, ...]:
     by_kind: dict[Kind, list[Reference]] = {}
+    told = _settings(document)
     for reference in references(facts(document)):
         by_kind.setdefault(reference.kind, []).append(reference)
     parts = []
@@ -115,7 +121,7 @@ def _appendix(
     for kind, words in KINDS.items():
         if kind not in by_kind:
             continue
-        blocks: list[Block] = [_entry(item, numbers, asked) for item in by_kind[kind]]
+        blocks: list[Block] = [_entry(item, numbers, asked, told) for item in by_kind[kind]]
         parts.append(Section(f"references-{kind.value}", text(Name(_plural(words))), tuple(blocks)))
     how = Paragraph(
         text(
@@ -144,8 +150,26 @@ def _plural(words: str) -> str:
     return f"{plural[head]} {tail}".strip()
 
 
-def _entry(item: Reference, numbers: Mapping[tuple[str, str, str], str], asked: dict[str, str]) -> Entry:
+def _settings(document: Document) -> dict[tuple[str, str, str], str]:
+    """What the document tells of each section of the settings."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for fact in all_facts(document):
+        if fact.key.startswith(SETTING):
+            place = fact.key.removeprefix(SETTING).replace("/", ".")
+            name = place.removeprefix(fact.reference.name.strip("[]")).strip(".")
+            found.setdefault(fact.reference.key, []).append(f"{name}: {fact.text}")
+    return {key: "; ".join(lines) for key, lines in found.items()}
+
+
+def _entry(
+    item: Reference,
+    numbers: Mapping[tuple[str, str, str], str],
+    asked: dict[str, str],
+    told: Mapping[tuple[str, str, str], str],
+) -> Entry:
     number = numbers[item.key]
+    if item.key in told:
+        return Entry(number, item.name, told[item.key])
     about = []
     if item.rows is not None:
         about.append(f"{item.rows:,} row{'' if item.rows == 1 else 's'}")

@@ -14,17 +14,22 @@ from playbook.report.document import (
     joined,
     text,
 )
-from playbook.report.mappings import Clause, Law
+from playbook.report.facts import NOT_DECLARED, NOT_SET
+from playbook.report.mappings import RISK, Clause, Law
 
 SECTIONS = {
+    "compared": "what was compared",
     "decisions": "the journal's decisions",
+    "disagreement": "examples of disagreement",
     "dpia": "impact assessment",
     "record": "record of processing",
     "residency": "where the data went",
     "retention": "retention",
     "rollbacks": "rollback drills",
-    "sub-processors": "sub-processors",
+    "sub-processors": "processors",
+    "transfers": "transfers",
     "transport": "connections and keys",
+    "verdicts": "verdicts",
 }
 """Sections that are evidence, as links name them."""
 
@@ -34,17 +39,24 @@ def law_section(book: Book, law: Law) -> Section:
     head = Paragraph(
         text(
             Name(f"{law.title}. "),
-            "It concerns the organisation if: ",
+            Name("Whom it concerns: ", "strong"),
             Name(f"{law.applies} "),
             Name(law.source, "quiet"),
         )
     )
-    table = Table(
+    shown = [risk_table(book)] if law.shows == RISK and book.workloads else []
+    table = clause_table(book, law, ("clause", "what it asks", "what answers it"))
+    return Section(f"law-{law.name.lower().replace(' ', '-')}", text(Name(law.name)), (head, *shown, table))
+
+
+def clause_table(book: Book, law: Law, titles: tuple[str, str, str], caption: Text = ()) -> Table:
+    """The clauses, under such titles of their first columns."""
+    return Table(
         (
-            Column("clause", share=1.1),
-            Column("what it asks", share=1.9),
-            Column("what answers it", share=2.6),
-            Column("evidence", share=1.5),
+            Column(titles[0], share=1.1),
+            Column(titles[1], share=1.8),
+            Column(titles[2], share=2.5),
+            Column("evidence", share=1.75),
             Column("what remains", share=2),
         ),
         tuple(
@@ -57,10 +69,30 @@ def law_section(book: Book, law: Law) -> Section:
             )
             for item in law.clauses
         ),
-        (),
+        caption,
         small=True,
     )
-    return Section(f"law-{law.name.lower().replace(' ', '-')}", text(Name(law.name)), (head, table))
+
+
+def risk_table(book: Book) -> Table:
+    """What the organisation has declared of each workload's risk."""
+    return Table(
+        (
+            Column("workload", share=1.5),
+            Column("risk class, as declared", share=1.5),
+            Column("quality sensitivity, by the settings", share=1.5),
+        ),
+        tuple(
+            (
+                text(Name(name)),
+                text(book.setting(f"compliance/workloads/{name}/ai_act_risk", default=NOT_DECLARED)),
+                text(book.setting(f"workloads/{name}/quality_sensitivity", default=NOT_SET)),
+            )
+            for name in book.workloads
+        ),
+        text("The risk class of each workload, which only the organisation can judge (", Name("Art. 6"), ")"),
+        small=True,
+    )
 
 
 def _evidence(book: Book, clause: Clause) -> Text:
@@ -74,8 +106,8 @@ def _one(book: Book, item: str) -> Text:
             every = [entry for name in book.workloads for entry in book.decisions(name)]
             return text(book.decision_count("entries", every), " entries of the journal")
         case "query":
-            rows = "rows" if what != "outside" else "rows each"
-            return text("query ", Name(what, "code"), ", ", book.asked_of(what), f" {rows}")
+            asked = book.asked_of(what)
+            return text("query ", Name(what, "code"), ", ", asked, " row" if asked.value == 1 else " rows")
         case "section":
             return text(Link(SECTIONS.get(what, what), what))
         case "settings":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from playbook.report import pictures
 from playbook.report.book import Book
 from playbook.report.document import (
     Block,
@@ -21,7 +20,8 @@ from playbook.report.document import (
     text,
 )
 from playbook.report.facts import Fact
-from playbook.report.pictures import PANELS
+from playbook.report.pictures.comparison import Bounds, bounds, funnel
+from playbook.report.pictures.style import PANELS
 from playbook.report.standing import Evidence, experiment_cost
 
 STEPS = ("eligible", "sampled", "sent", "answered", "scored")
@@ -55,12 +55,12 @@ def compared_section(book: Book, found: dict[str, Evidence]) -> Section:
         )
     table = Table(
         (
-            Column("workload", share=2.2),
+            Column("workload", share=2.1),
             Column("scorer", share=1.7),
             Column("margin δ", "right"),
             Column("error α", "right"),
             Column("epoch", "right"),
-            Column("windows", "right"),
+            Column("windows", "right", share=1.2),
             Column("triplets", "right"),
             Column("votes", "right"),
             Column("cost", "right"),
@@ -73,10 +73,9 @@ def compared_section(book: Book, found: dict[str, Evidence]) -> Section:
         Paragraph(
             text(
                 "A triplet is one request of an application with three answers: from home, from the cloud,"
-                " and from"
-                " the cloud again. Triplets of one conversation have one vote. The cost is that of the"
-                " extra legs, and"
-                " is booked apart from what applications ask."
+                " and from the cloud again. What the two of the cloud differ by is its own noise; only what"
+                " home differs beyond that counts. Triplets of one conversation have one vote. The cost is"
+                " that of the additional calls, and is booked apart from what applications ask."
             )
         ),
         table,
@@ -93,7 +92,7 @@ def _funnel(book: Book) -> Iterator[Block]:
     drawn = [(name, [(step, int(row[step])) for step in STEPS]) for name, row in last.items()]
     yield Figure(
         "funnel",
-        pictures.funnel(drawn),
+        funnel(drawn),
         "Bars: how many requests could be compared, were drawn, taken, answered and scored, by workload",
         text("How far requests got in the last epoch of each comparison", *some_of(PANELS, len(drawn))),
         (book.drawn("funnel", "funnel", list(last.values())),),
@@ -150,20 +149,20 @@ def verdicts_section(book: Book, found: dict[str, Evidence]) -> Section:
         )
     table = Table(
         (
-            Column("workload", share=2),
-            Column("verdict", share=1.4),
-            Column("home − cloud is within", "right"),
-            Column("ln K", "right"),
-            Column("home agrees", "right"),
+            Column("workload", share=1.8),
+            Column("verdict", share=1.2),
+            Column("home − cloud lies within", "right", share=1.6),
+            Column("ln K, of what READY needs", "right", share=1.3),
+            Column("home agrees with cloud", "right"),
             Column("cloud agrees with itself", "right"),
-            Column("votes' hash"),
+            Column("hash of the votes", share=1.2),
         ),
         tuple(rows),
         text("The evidence at the close of each comparison's last window"),
         small=True,
     )
     drawn = [
-        pictures.Bounds(
+        Bounds(
             name,
             [row["lower_bound"] for row in item.windows],
             [row["upper_bound"] for row in item.windows],
@@ -175,17 +174,26 @@ def verdicts_section(book: Book, found: dict[str, Evidence]) -> Section:
     ]
     figure = Figure(
         "bounds",
-        pictures.bounds(drawn),
+        bounds(drawn),
         "Lines: lower and upper confidence bound of the difference by window, beside the margin, by workload",
         text(
-            "Bounds of the mean difference by window. READY is when the thick line comes above the dashed"
-            " margin, which"
-            " was fixed beforehand; the red area is worse than the margin",
+            "Confidence bounds of the mean difference, by window. READY needs the thick line above the"
+            " dashed margin; the dotted line is the window of the verdict",
             *some_of(PANELS, len(drawn)),
         ),
         (book.drawn("windows", "bounds", [row for item in found.values() for row in item.windows]),),
     )
-    blocks: list[Block] = [table, figure, _guarantee(found)]
+    how = Paragraph(
+        text(
+            "How far the score of the model at home lies from that of the cloud, with confidence bounds that"
+            " hold at all windows together. It is READY when the evidence reaches the number that was fixed"
+            " beforehand, after the windows that the experiment asks for. The hash is that of all votes:"
+            " with them anybody can compute the verdict again (",
+            Name("homeward shadow replay", "code"),
+            ").",
+        )
+    )
+    blocks: list[Block] = [how, table, _guarantee(found), figure]
     controls = [
         (
             text(Name(name)),
@@ -204,13 +212,13 @@ def verdicts_section(book: Book, found: dict[str, Evidence]) -> Section:
                 (
                     Column("workload", share=1.6),
                     Column("control", share=1.8),
-                    Column("which", share=1.5),
+                    Column("what it must show", share=1.5),
                     Column("found", share=1.2),
                     Column("ln K", "right"),
                     Column("votes", "right"),
                 ),
                 tuple(controls),
-                text("Two controls run along, so that the comparison itself is tested"),
+                text("Two controls run along, which test the comparison itself; either may still collect"),
                 small=True,
             )
         )
@@ -226,10 +234,9 @@ def _guarantee(found: dict[str, Evidence]) -> Note:
             " at most"
             " α (here ",
             *joined([text(fact) for fact in alphas]),
-            "), however often anybody looks and over all epochs together. It assumes that parity means the"
-            " registered"
-            " score, on the sampled traffic, within an epoch; and that a window spans the traffic's cycle,"
-            " so that no"
-            " window is better than the margin on average. It says nothing of what the score does not see.",
+            "), however often anybody looks and over all epochs together. It assumes that being as good"
+            " means the registered score, on the sampled traffic, within an epoch; and that a window spans"
+            " the cycle of the traffic (a day, a week), so that no window is better than the margin on"
+            " average. It says nothing of what the score does not see.",
         ),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from playbook.report.book import Book
 from playbook.report.document import Block, Column, Paragraph, Section, Table, Text, text
-from playbook.report.facts import Fact, computed
+from playbook.report.facts import NOT_SET, Fact, computed
 from playbook.report.money import Money
 
 TERMS = ("renewal", "notice_days", "approval_weeks", "phase_weeks_low", "phase_weeks_high", "at_once")
@@ -25,9 +25,11 @@ def plan_fact(book: Book, key: str, unit: str) -> Fact:
     value: Any = book.gathered.plan
     for part in key.split("/"):
         value = value.get(part) if isinstance(value, Mapping) else None
-    terms = [book.setting(f"plan/{term}") for term in TERMS]
+    terms = [book.setting(f"plan/{term}", default=NOT_SET) for term in TERMS]
     how = "counted backwards from the renewal, or forwards from the day of the document: `homeward plan`"
-    return computed(f"plan/{key}", value, unit, how, terms)
+    if value is None and not (terms[0].there and (key != "notice_by" or terms[1].number)):
+        value, unit = NOT_SET, "text"
+    return computed(f"plan/{key}", value, unit, how, terms, name="dates of the plan")
 
 
 def deadline(book: Book, money: Money | None) -> list[Section]:
@@ -40,8 +42,14 @@ def deadline(book: Book, money: Money | None) -> list[Section]:
         ("last day of a decision, with slow phases", "decide_by"),
         ("last day of a decision, with fast phases", "decide_at_the_latest"),
         ("last day of notice to the provider", "notice_by"),
-        ("all at home if it is decided now, at the latest", "home/slow"),
-        ("all at home if it is decided now, at the earliest", "home/fast"),
+        ("all done if it is decided now, at the latest", "home/slow"),
+        ("all done if it is decided now, at the earliest", "home/fast"),
+    )
+    note = found.get("note")
+    noted = (
+        [Paragraph(text("The terms say of themselves: ", plan_fact(book, "note", "text"), "."))]
+        if note
+        else []
     )
     dates = Table(
         (Column("", share=2.4), Column("", share=1)),
@@ -49,7 +57,7 @@ def deadline(book: Book, money: Money | None) -> list[Section]:
         text("The dates"),
         small=True,
     )
-    blocks: list[Block] = [Paragraph(text(STANDING.get(str(found["standing"]), ""))), dates]
+    blocks: list[Block] = [Paragraph(text(STANDING.get(str(found["standing"]), ""))), *noted, dates]
     if money is not None and found["delays"]:
         blocks.append(_delays(book, money, found["delays"]))
     return [Section("deadline", text("When it must be decided"), tuple(blocks))]
@@ -62,10 +70,10 @@ def _delays(book: Book, money: Money, delays: Sequence[Mapping[str, Any]]) -> Ta
         def one(end: str) -> Fact:
             key = f"plan/delay of {item['months']} months/{end}"
             how = "the saving that is missed, at the prices of its time"
-            return computed(key, item["cost"][end], "nanos", how, inputs)
+            return computed(key, item["cost"][end], "nanos", how, inputs, name="cost of deciding later")
 
         if item["cost"]["value"] is None and item["cost"]["low"] is not None:
-            return text(one("low"), " to ", one("high"))
+            return text("between ", one("low"), " and ", one("high"))
         return text(one("value"))
 
     def told(item: Mapping[str, Any], key: str, unit: str) -> Fact:
@@ -75,19 +83,20 @@ def _delays(book: Book, money: Money, delays: Sequence[Mapping[str, Any]]) -> Ta
             unit,
             "the same plan, decided later",
             [plan_fact(book, "renewal", "date")],
+            name="plans that are decided later",
         )
 
     return Table(
         (
-            Column("months later", "right", share=0.8),
-            Column("on", share=1),
-            Column("all at home on", share=1),
+            Column("decided", share=1),
+            Column("months later", share=0.8),
+            Column("all done at the latest", share=1.2),
             Column("costs", "right", share=1.4),
         ),
         tuple(
             (
-                text(told(item, "months", "count")),
                 text(told(item, "decide", "date")),
+                text(told(item, "months", "count")),
                 text(told(item, "home", "date")),
                 cost(item),
             )

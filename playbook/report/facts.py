@@ -16,7 +16,11 @@ from typing import Any
 
 NOT_MEASURED = "not measured"
 """How a value that nobody has is written. Never zero."""
+NOT_SET, NOT_DECLARED = "not set", "not declared"
+"""How a setting is written that nobody has made, and one that only the organisation can make."""
 NANOS_PER_DOLLAR = 1_000_000_000
+LONGEST_MONTHS = 120
+"""A payback that takes longer is written as that."""
 GAP = "\u00a0"
 """Between a number and its unit: no line ends there."""
 
@@ -89,12 +93,17 @@ class Fact:
         return self.value is not None
 
     @property
+    def there(self) -> bool:
+        """Whether somebody has measured or declared it."""
+        return self.known and self.value not in (NOT_SET, NOT_DECLARED)
+
+    @property
     def number(self) -> float | None:
         """Its value as a number; None if it is none."""
         return float(self.value) if isinstance(self.value, (int, float)) else None
 
 
-def computed(key: str, value: Value, unit: str, how: str, inputs: Sequence[Fact]) -> Fact:
+def computed(key: str, value: Value, unit: str, how: str, inputs: Sequence[Fact], *, name: str = "") -> Fact:
     """A fact that follows from others.
 
     Args:
@@ -103,10 +112,12 @@ def computed(key: str, value: Value, unit: str, how: str, inputs: Sequence[Fact]
         unit: as in `UNITS`.
         how: the formula, in words.
         inputs: at least one.
+        name: of the reference; those of the same name have one entry, and must have the same inputs. Left
+            out: the key.
     """
     if not inputs:
         raise ValueError(f"{key} is computed from nothing")
-    return Fact(key, value, unit, Reference(Kind.COMPUTED, key, how, inputs=tuple(inputs)))
+    return Fact(key, value, unit, Reference(Kind.COMPUTED, name or key, how, inputs=tuple(inputs)))
 
 
 def published(name: str, value: Value, unit: str, citation: str) -> Fact:
@@ -193,6 +204,16 @@ def _moment(value: Any) -> str:
     return f"{datetime.fromisoformat(value).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def _months(value: Any) -> str:
+    digits = 0 if abs(value - round(value)) < 0.05 else 1
+    return f"{value:,.{digits}f}{GAP}month{'' if digits == 0 and round(value) == 1 else 's'}"
+
+
+def _payback(value: Any) -> str:
+    """Beyond what any plan reaches the months themselves mean nothing."""
+    return _months(value) if value <= LONGEST_MONTHS else f"over {LONGEST_MONTHS // 12}{GAP}years"
+
+
 def _general(value: Any) -> str:
     size = abs(value)
     if size >= 1000:
@@ -205,9 +226,11 @@ def _general(value: Any) -> str:
 UNITS: Mapping[str, Callable[[Any], str]] = {
     "count": lambda value: f"{round(value):,}",
     "nanos": _dollars,
+    "nanos a month": lambda value: f"{_dollars(value)}{GAP}a{GAP}month",
     "usd": _usd,
     "usd a million tokens": lambda value: f"{_usd(value)}{GAP}per{GAP}million",
     "share": _share,
+    "share a year": lambda value: f"{_share(value)}{GAP}a{GAP}year",
     "us": _milliseconds,
     "s": _seconds,
     "time": _moment,
@@ -216,7 +239,8 @@ UNITS: Mapping[str, Callable[[Any], str]] = {
     "log": lambda value: f"{value:.2f}",
     "number": _general,
     "weeks": lambda value: f"{_general(value)}{GAP}weeks",
-    "months": lambda value: f"{value:,.1f}{GAP}months",
+    "months": _months,
+    "payback": _payback,
     "years": lambda value: f"{_general(value)}{GAP}years",
     "days": lambda value: f"{_general(value)}{GAP}days",
     "yes": lambda value: "yes" if value else "no",
@@ -225,4 +249,6 @@ UNITS: Mapping[str, Callable[[Any], str]] = {
     "picture": lambda value: f"{str(value)[:12]}…",
 }
 """How a value is written by its unit. Times are UTC."""
-_SIGNED = frozenset({"count", "nanos", "usd", "share", "difference", "log", "number", "months"})
+_SIGNED = frozenset(
+    {"count", "nanos", "nanos a month", "usd", "share", "difference", "log", "number", "months"}
+)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+import textwrap
 
 from playbook.finance.answers import RESULT_WORDS, Result
 from playbook.finance.inputs import WORDS
-from playbook.finance.model import NEVER
-from playbook.finance.reference import findings, published
-from playbook.finance.risk import draws, tornado
-from playbook.report import pictures
+from playbook.finance.inputs import Name as Input
+from playbook.finance.reference import Published, findings, published
 from playbook.report.book import Book
 from playbook.report.deadline import deadline
 from playbook.report.document import (
@@ -22,15 +20,17 @@ from playbook.report.document import (
     Note,
     Paragraph,
     Section,
+    Span,
     Table,
     Text,
     text,
 )
-from playbook.report.facts import NANOS_PER_DOLLAR, Fact, Kind, Reference, Value, computed
+from playbook.report.facts import NANOS_PER_DOLLAR, Fact, Kind, Reference, computed
 from playbook.report.money import Money, money_of
+from playbook.report.pictures.money import cash_flow
+from playbook.report.risk import SHOWN, risk_sections
 from playbook.report.spending import spend_section
 
-SHOWN: tuple[Result, ...] = ("one_time", "saving_year", "payback_months", "npv")
 SOURCES = {"measured": "measured", "setting": "setting", "published": "published", "unknown": "unknown"}
 
 
@@ -51,15 +51,27 @@ def finance(book: Book) -> Section:
 
 
 def _model(money: Money) -> list[Section]:
-    return [_results(money), _inputs(money), *_risk(money)]
+    return [_results(money), _inputs(money), *risk_sections(money)]
 
 
 def answer_text(money: Money, name: Result) -> Text:
     """A result, or the range over what is unknown, or that it is not measured."""
+    first, *rest = answer_parts(money, name)
+    return text(first, *([" ", *rest] if rest else []))
+
+
+def answer_parts(money: Money, name: Result) -> tuple[Fact, *tuple[Span, ...]]:
+    """The same, as what stands out and what is said beside it."""
     found = money.answers[name]
-    if found.value is None and found.low is not None:
-        return text(money.result_low(name), " to ", money.result_high(name))
-    return text(money.result(name))
+    if found.value is not None or found.low is None:
+        return (money.result(name),)
+    low, high = money.result_low(name), money.result_high(name)
+    if name == "payback_months":
+        if money.hopeless:
+            return (low, "at the soonest") if low.value != "never" else (low,)
+        if high.value == "never":
+            return low, "at the soonest, or ", high
+    return (low,) if low.text == high.text else (low, "to ", high)
 
 
 def _results(money: Money) -> Section:
@@ -71,10 +83,10 @@ def _results(money: Money) -> Section:
             Note(
                 "What is not known",
                 text(
+                    "Neither measured nor set: ",
                     Name("; ".join(WORDS[name] for name in unknown)),
                     ". A result that depends on it is a range over what is possible, or not measured where"
-                    " there is no"
-                    " range. Put it into ",
+                    " there is no range. Put it into ",
                     Name("[finance]", "code"),
                     " or ",
                     Name("[plan]", "code"),
@@ -82,6 +94,8 @@ def _results(money: Money) -> Section:
                 ),
             )
         )
+    if money.hopeless:
+        blocks.append(_too_little(money))
     outcome = money.outcome
     if outcome is None:
         blocks.append(
@@ -99,29 +113,38 @@ def _results(money: Money) -> Section:
     turn = _crossing(flows)
     inputs = money.inputs(frozenset(money.case))
     how = "months from the first day of work until the sum of all flows is no longer negative"
-    since = computed("finance/turn", turn, "months", how, inputs)
-    said = (
-        "By month from the first day of work: bars are what is saved less what is paid, the line is the"
-        " sum. It comes back to nothing after ",
-        since,
-        "; the payback above counts from the day on which all is at home",
-    )
+    since = computed("finance/turn", turn, "months", how, inputs, name="when the sum turns")
+    what = "Cash flow by month from the first day of work: bars are a month, the line is their sum"
     drawn = computed(
         "picture/cash flow",
         ", ".join(map(str, outcome.flows)),
         "picture",
         "monthly flows of the model, each input at its value or the middle of its range",
         inputs,
+        name="picture: cash flow",
     )
     blocks.append(
         Figure(
             "cash-flow",
-            pictures.cash_flow(flows, turn),
+            cash_flow(flows, turn),
             "Bars and line: cash flow by month",
-            text(*said),
+            text(what),
             (drawn,),
         )
     )
+    if turn is None:
+        blocks.append(Paragraph(text("Within three years the sum does not come back to nothing.")))
+    else:
+        blocks.append(
+            Paragraph(
+                text(
+                    "The sum comes back to nothing ",
+                    since,
+                    " after the first day of work; the payback above counts from the day on which all is at"
+                    " home, at the prices after the renewal.",
+                )
+            )
+        )
     if money.guessed:
         blocks.append(
             Paragraph(
@@ -136,11 +159,21 @@ def _results(money: Money) -> Section:
 
 
 def _card(money: Money, name: Result) -> Card:
-    found = money.answers[name]
-    label = RESULT_WORDS[name]
-    if found.value is None and found.low is not None:
-        return Card(label, money.result_low(name), text("to ", money.result_high(name)))
-    return Card(label, money.result(name))
+    first, *rest = answer_parts(money, name)
+    return Card(RESULT_WORDS[name], first, text(*rest))
+
+
+def _too_little(money: Money) -> Note:
+    """What a reader must not miss where nothing of what is possible pays."""
+    return Note(
+        "At this spend it does not pay",
+        text(
+            "Whatever is unknown, the cost paid once is not earned back within three years: the cloud costs ",
+            money.input(Input.CLOUD),
+            " at today's prices, and the work costs the same however little is spent. A migration may have"
+            " other reasons than money; the other cases tell them.",
+        ),
+    )
 
 
 def _crossing(flows: list[float]) -> float | None:
@@ -157,7 +190,7 @@ def _inputs(money: Money) -> Section:
     rows = tuple(
         (
             text(Name(WORDS[name])),
-            text(money.input(name)),
+            text(money.input(name) if item.value is not None else Name("unknown", "quiet")),
             _range(money, name),
             text(Name(SOURCES[item.source.kind])),
             text(Name(_first(item.source.text))),
@@ -166,11 +199,11 @@ def _inputs(money: Money) -> Section:
     )
     table = Table(
         (
-            Column("input", share=1.9),
-            Column("value", "right", share=0.9),
-            Column("range", "right", share=1.3),
-            Column("kind", share=0.8),
-            Column("source", share=3),
+            Column("input", share=1.7),
+            Column("value", "right", share=1.1),
+            Column("range", "right", share=1.35),
+            Column("kind", share=0.85),
+            Column("source", share=3.2),
         ),
         rows,
         text("Every input of the model"),
@@ -186,83 +219,9 @@ def _range(money: Money, name: object) -> Text:
     return text(money.low(item.name), " to ", money.high(item.name))
 
 
-def _first(told: str, limit: int = 160) -> str:
-    line = " ".join(told.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def _risk(money: Money) -> list[Section]:
-    swings = [swing for swing in tornado(money.case, "npv") if swing.size]
-    outcome = money.outcome
-    if not swings or outcome is None:
-        return []
-    rows = [
-        (WORDS[swing.name], float(swing.at_low) / NANOS_PER_DOLLAR, float(swing.at_high) / NANOS_PER_DOLLAR)
-        for swing in swings
-    ]
-    inputs = money.inputs(frozenset(money.case))
-    drawn = computed(
-        "picture/tornado",
-        "; ".join(f"{swing.name.value}: {swing.at_low} {swing.at_high}" for swing in swings),
-        "picture",
-        "three-year NPV with one input at the ends of its range, the others at their value or middle",
-        inputs,
-    )
-    figure = Figure(
-        "tornado",
-        pictures.tornado(rows, outcome.npv / NANOS_PER_DOLLAR, "three-year NPV"),
-        "Bars: how far the NPV moves with each input",
-        text("What matters: the NPV when one input goes from the low end of its range to the high one"),
-        (drawn,),
-    )
-    blocks: list[Block] = [figure]
-    found = draws(money.case)
-    if found:
-
-        def drawn_fact(name: Result, word: str, value: int | Fraction) -> Fact:
-            told: Value = round(value)
-            unit = "nanos"
-            if name == "payback_months":
-                told, unit = ("never", "text") if value >= NEVER else (float(value), "months")
-            how = "a seeded Monte-Carlo draw of all inputs from their ranges, independently"
-            return computed(f"draws/{name}/{word}", told, unit, how, inputs)
-
-        blocks.append(
-            Table(
-                (
-                    Column("result", share=2),
-                    Column("one in ten below", "right", share=1),
-                    Column("middle", "right", share=1),
-                    Column("one in ten above", "right", share=1),
-                    Column("chance that it is a gain, or comes", "right", share=1.4),
-                ),
-                tuple(
-                    (
-                        text(Name(RESULT_WORDS[name])),
-                        *(
-                            text(drawn_fact(name, word, spread.quantiles[word]))
-                            for word in ("p10", "p50", "p90")
-                        ),
-                        text(
-                            computed(
-                                f"draws/{name}/positive",
-                                float(spread.positive),
-                                "share",
-                                "share of the draws that are above nothing; of a payback, that come",
-                                inputs,
-                            )
-                        )
-                        if name != "one_time"
-                        else text("–"),
-                    )
-                    for name, spread in found.items()
-                    if name in SHOWN
-                ),
-                text("All inputs drawn from their ranges at once"),
-                small=True,
-            )
-        )
-    return [Section("risk", text("What would change it"), tuple(blocks))]
+def _first(told: str, limit: int = 200) -> str:
+    """Its beginning; the appendix has all of it."""
+    return textwrap.shorten(told.replace("`", ""), limit, placeholder=" …")
 
 
 def _worked_example() -> Section:
@@ -297,7 +256,7 @@ def _worked_example() -> Section:
     table = Table(
         (
             Column("what is published", share=2),
-            Column("", share=0.8),
+            Column("does it hold?", share=0.8),
             Column("what its own figures say", share=3),
         ),
         rows,
@@ -306,16 +265,15 @@ def _worked_example() -> Section:
     )
     before = Paragraph(
         text(
-            "The same model on a case that others have published. It is here so that the figures above can"
-            " be read with"
-            " the same doubt."
+            "The same model on a case that is told as published. It is here so that the figures above can be"
+            " read with the same doubt."
         )
     )
     return Section("worked-example", text("A published case, checked"), (before, table))
 
 
-def _cited(item: object) -> str:
-    return f"{item.source}, {item.url}"  # type: ignore[attr-defined]
+def _cited(item: Published) -> str:
+    return f"{item.source}. {item.note} It is {item.article}, {item.url}"
 
 
 def _without() -> Section:

@@ -22,9 +22,11 @@ from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 import services
 from playbook import standing
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
+from playbook.report.ask_examples import ask_examples
 from playbook.report.gathered import Asked, Gathered, Row
 from playbook.report.planned import inventory_sql, read_planned
 from playbook.report.settings import ComplianceConfig
+from playbook.shadow_client import api_key
 from services.common.ids import uuid_text
 from services.common.server import MAX_MESSAGE_BYTES
 from services.common.settings import UNRESTRICTED, Registry, load, parse, read_document
@@ -97,6 +99,13 @@ def gather(
         for name in names:
             allowed = told["workloads"].get(name, {}).get("allowed", _allowed(UNRESTRICTED))
             asking.ask(f"outside/{name}", QUERIES / "outside.sql", {**period, "workload": name, **allowed})
+        shadow = _address(document, "shadow", "127.0.0.1:8083")
+        key = api_key(Path(document.get("local", {}).get("state_dir", ".homeward")), environment)
+        examples = ask_examples(shadow, key, names, (since, until), problems, expected=_keeps(registry))
+        samples = [
+            item["sample_id"].replace("-", "") for found in (examples or {}).values() for item in found
+        ]
+        asking.ask("examples", QUERIES / "examples.sql", {**period, "sample_ids": sorted(samples)})
         for row in decisions or ():
             if row["workload"] in names and row["to"] == str(Place(Stage.ROLLED_BACK)):
                 asking.ask(
@@ -104,11 +113,11 @@ def gather(
                     QUERIES / "in_force.sql",
                     {
                         "workload": row["workload"],
-                        "decide_time": row["decide_time"].replace("T", " ").removesuffix("Z"),
-                        "until": period["until"],
+                        "decide_time": _sql_text(row["decide_time"]),
+                        "until": _sql_text(_next_decision(row, decisions or (), _iso(until))),
                     },
                 )
-        planned = read_planned(client, settings, environment, until, problems)
+        planned = read_planned(settings, environment, until, problems)
     told["plan"] = planned.settings
     return Gathered(
         since=_iso(since),
@@ -119,6 +128,7 @@ def gather(
         decisions=[row for row in decisions or () if not workloads or row["workload"] in names],
         migrations=migrations,
         settings=told,
+        examples=examples,
         inventory=_plain(planned.inventory),
         inventory_sql=inventory_sql(),
         finance=planned.inputs,
@@ -228,6 +238,16 @@ def _decision(item: ledger_pb2.Decision) -> dict[str, Any]:
     }
 
 
+def _next_decision(row: Row, decisions: Sequence[Row], until: str) -> str:
+    """When the workload was decided about again: what ran at home since is no delay of this rollback."""
+    later = (
+        other["decide_time"]
+        for other in decisions
+        if other["workload"] == row["workload"] and other["decision_id"] > row["decision_id"]
+    )
+    return min(later, default=until)
+
+
 def _place(row: Any) -> Place:
     return Place(Stage(row.stage), row.sovereign_share_ppm) if row.stage else OBSERVED
 
@@ -244,6 +264,11 @@ def _migrations(address: str, problems: list[str]) -> list[dict[str, Any]] | Non
     return [_plain(standing.document(item)) for item in found.migrations]
 
 
+def _keeps(registry: Registry) -> bool:
+    """Whether there are examples that could be missed."""
+    return any(registry.data_class(name).keep_examples_days for name in registry.workloads)
+
+
 def _options() -> list[tuple[str, int]]:
     return [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
 
@@ -252,14 +277,18 @@ def _settings(
     document: Mapping[str, Any], registry: Registry, environment: Mapping[str, str]
 ) -> dict[str, Any]:
     """What the document tells of the settings; no secrets, no prompts."""
-    upstreams = {name: _upstream(item) for name, item in document.get("upstreams", {}).items()}
+    triton = document.get("triton", {})
+    upstreams = {
+        name: _upstream(item, triton.get(name, {})) for name, item in document.get("upstreams", {}).items()
+    }
     if environment.get(CLOUD_BASE_URL):
         upstreams["cloud"] = _upstream(
             {
                 "base_url": environment[CLOUD_BASE_URL],
                 "provider": environment.get(CLOUD_PROVIDER) or "openai",
                 "region": upstreams.get("cloud", {}).get("region", ""),
-            }
+            },
+            {},
         )
     return {
         "workloads": {
@@ -274,6 +303,10 @@ def _settings(
                 "personal_data": item.personal_data.model_dump(mode="json") if item.personal_data else None,
             }
             for name, item in registry.workloads.items()
+        },
+        "data_classes": {
+            name: {"keep_examples_days": item.keep_examples_days}
+            for name, item in {"unrestricted": UNRESTRICTED, **registry.data_classes}.items()
         },
         "upstreams": upstreams,
         "pools": document.get("pools", {}),
@@ -293,15 +326,16 @@ def _allowed(data_class: Any) -> dict[str, list[str]]:
     return {"targets": sorted(data_class.targets), "regions": sorted(data_class.regions)}
 
 
-def _upstream(item: Mapping[str, Any]) -> dict[str, Any]:
+def _upstream(item: Mapping[str, Any], triton: Mapping[str, Any]) -> dict[str, Any]:
     where = urlsplit(item.get("base_url") or "")
+    replicas = {address.rpartition(":")[0] for address in triton.get("replicas", ())}
     return {
         "target": item.get("target", "cloud"),
         "protocol": item.get("protocol", "openai"),
         "provider": item.get("provider", ""),
         "region": item.get("region", ""),
-        "host": where.hostname or "",
-        "scheme": where.scheme,
+        "host": where.hostname or ", ".join(sorted(replicas)),
+        "encryption": "mutual TLS" if triton.get("tls_dir") else "TLS" if where.scheme == "https" else "none",
     }
 
 
@@ -320,4 +354,8 @@ def _iso(moment: datetime) -> str:
 
 
 def _sql_time(moment: datetime) -> str:
-    return _iso(moment).replace("T", " ").removesuffix("Z")
+    return _sql_text(_iso(moment))
+
+
+def _sql_text(moment: str) -> str:
+    return moment.replace("T", " ").removesuffix("Z")

@@ -39,6 +39,8 @@ class Gathered:
     """As `homeward shadow show --json` has them."""
     settings: Mapping[str, Any]
     """Those that the document tells, as nested tables; no secrets."""
+    examples: Mapping[str, Sequence[Row]] | None = None
+    """By workload, as `homeward shadow examples --json` has them: those that the document shows."""
     inventory: Mapping[str, Any] | None = None
     """As `homeward inventory show --json` has it."""
     inventory_sql: str = ""

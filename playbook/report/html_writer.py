@@ -31,6 +31,8 @@ STYLE = "style.css"
 FACTS_ID = "facts"
 """Of the script element with the facts."""
 SHOWN_SOURCES = 24
+WHOLE = 14
+"""Signs of a fact that stays on one line."""
 
 
 def html(document: Document, carried: Mapping[str, Any]) -> str:
@@ -101,7 +103,7 @@ def _span(span: Any, document: Document, marks: bool) -> str:
             number = document.numbers[span.reference.key]
             rows = f", {span.reference.rows:,} rows" if span.reference.rows is not None else ""
             title = _clean(f"{number}: {span.reference.name}{rows}")
-            kind = "f" if span.known else "f unknown"
+            kind = ("f" if span.there else "f unknown") + (" n" if len(span.text) <= WHOLE else "")
             link = (
                 f'<a class="{kind}" href="#ref-{number}" data-fact="{_clean(span.key)}"'
                 f' title="{title}">{_clean(span.text)}</a>'
@@ -133,9 +135,10 @@ def _block(block: Block, document: Document) -> str:
             return f"<aside><strong>{_clean(block.title)}</strong><p>{said}</p></aside>"
         case Figure():
             data = b64encode(block.svg).decode("ascii")
+            image = f'<img src="data:image/svg+xml;base64,{data}" alt="{_clean(block.alt)}">'
             return (
                 f"<figure><figcaption>{_text(block.caption, document)}</figcaption>"
-                f'<img src="data:image/svg+xml;base64,{data}" alt="{_clean(block.alt)}">'
+                f'<div class="drawn">{image}</div>'
                 f"{_sources(block, document)}{_drawn(block, document)}</figure>"
             )
         case Table():
@@ -173,7 +176,8 @@ def _table(block: Table, document: Document) -> str:
     rows = "".join(
         "<tr>"
         + "".join(
-            f'<td{_side(column.align)} data-title="{_clean(column.title)}">{_text(cell, document)}</td>'
+            f'<td{_side(column.align)} data-title="{_clean(column.title)}">'
+            f"<div>{_text(cell, document)}</div></td>"
             for column, cell in zip(block.columns, row, strict=True)
         )
         + "</tr>"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from playbook.report.book import Book, Found
 from playbook.report.clauses import law_section
@@ -14,27 +16,35 @@ from playbook.report.document import (
     Paragraph,
     Points,
     Section,
-    Span,
     Table,
-    Text,
     text,
 )
+from playbook.report.examples import data_class_of, days_kept
 from playbook.report.facts import Fact
-from playbook.report.mappings import Law
+from playbook.report.mappings import ASSESSMENT, Law
 from playbook.report.records import dpia_section, record_section
-from playbook.report.standing import UNDECLARED, outside
+from playbook.report.residency import processors_section, residency_section, transfers_section
 
-ON_HIT = {
-    "sovereign": "the request runs at home or not at all",
-    "mask": "what goes to the cloud has placeholders",
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+HOLDS: Mapping[str, str] = {
+    "homeward.corrections": "what became known of a cost later",
+    "homeward.import_rejects": "rows of imported bills that could not be read",
+    "homeward.imports": "which bills were imported",
+    "homeward.latency_by_hour": "latencies, summed up",
+    "homeward.legs": "each call: key, workload, model, region, tokens, cost, time",
+    "homeward.observations": "what each request was named and why: workload, task type, language",
+    "homeward.pool_periods": "what the machines at home cost",
+    "homeward.sample_counts": "how far samples got, counted by hour",
+    "homeward.schema_migrations": "which migrations of the tables were run",
+    "homeward.spend_by_hour": "costs, summed up",
+    "homeward.triplets": "scores of compared requests, by id",
+    "homeward.usage": "imported usage and costs",
+    "homeward.verdict_windows": "the evidence by window",
+    "otel.otel_traces": "spans of requests: names, times, ids",
+    "otel.otel_traces_trace_id_ts": "when each trace was",
 }
-PURPOSE_WORDS = {
-    "production": "applications",
-    "shadow": "comparison at home",
-    "noise": "comparison in the cloud",
-    "judge": "judge",
-    "probe": "probe",
-}
+"""Of the tables of the book, for who asks what of a person may be in them."""
+_TTL = re.compile(r"^toDateTime\((\w+)\) \+ toInterval(\w+)\((\d+)\)$")
 
 
 def legal(book: Book, laws: Sequence[Law]) -> Section:
@@ -42,10 +52,8 @@ def legal(book: Book, laws: Sequence[Law]) -> Section:
     lead = Paragraph(
         text(
             "Where did the data of each workload go, who processed it, and what remains to be done? The"
-            " answers come from"
-            " the legs that were booked, each of which is one call to one model: no call reaches a model"
-            " but through"
-            " the router that books it."
+            " answers come from the calls that the router booked: each one that it made, whatever for. What"
+            " applications send to a provider past the router is not in here."
         ),
         lead=True,
     )
@@ -54,8 +62,8 @@ def legal(book: Book, laws: Sequence[Law]) -> Section:
         "No legal advice",
         text(
             "This part helps lawyers to find evidence. It is no legal advice, and it does not say that the"
-            " organisation"
-            " complies with any law. ",
+            " organisation complies with any law. What a clause asks is told in short, in other words than"
+            " its own. ",
             Name(
                 "; ".join(f"{law.name} was reviewed by {law.reviewed}" for law in reviewed) + "."
                 if reviewed
@@ -67,193 +75,16 @@ def legal(book: Book, laws: Sequence[Law]) -> Section:
         ),
     )
     parts = [
-        _residency(book),
-        _processors(book),
+        residency_section(book),
+        processors_section(book),
+        transfers_section(book),
         _transport(book),
         _retention(book),
         record_section(book),
-        dpia_section(book),
-        *(law_section(book, law) for law in laws),
+        dpia_section(book, [law for law in laws if law.belongs == ASSESSMENT]),
+        *(law_section(book, law) for law in laws if not law.belongs),
     ]
     return Section("legal", text("The legal case"), (lead, note), tuple(parts), new_page=True)
-
-
-def _residency(book: Book) -> Section:
-    rows = []
-    for name in book.workloads:
-        allowed = f"workloads/{name}/allowed"
-        rows.append(
-            (
-                text(Name(name)),
-                text(book.setting(f"workloads/{name}/data_class", default="unrestricted")),
-                text(book.setting(f"{allowed}/targets", default="cloud, sovereign")),
-                text(book.setting(f"{allowed}/regions", default="any")),
-                text(book.fact(f"outside/{name}", "legs", "count")),
-                text(book.fact(f"outside/{name}", "outside_legs", "count")),
-            )
-        )
-    proof = Table(
-        (
-            Column("workload", share=1.8),
-            Column("data class", share=1.2),
-            Column("allowed targets", share=1.4),
-            Column("allowed regions", share=1.4),
-            Column("legs", "right"),
-            Column("outside of it", "right"),
-        ),
-        tuple(rows),
-        text("What the data class allows, and the legs that ran elsewhere; one query for each workload"),
-        small=True,
-    )
-    where = Table(
-        (
-            Column("workload", share=1.7),
-            Column("for", share=1.5),
-            Column("target", share=0.9),
-            Column("provider", share=1.6),
-            Column("region", share=1),
-            Column("legs", "right"),
-            Column("first (UTC)", share=1.3),
-            Column("last (UTC)", share=1.3),
-        ),
-        tuple(_where(row) for row in book.rows("residency") if row["workload"] in book.workloads),
-        text("Where each leg of the period ran: all of them, experiments included"),
-        small=True,
-    )
-    total = outside(book)
-    said: list[Span] = [
-        "Of all legs of these workloads, ",
-        total,
-        " ran outside of what their data class allows. ",
-    ]
-    said.append(
-        "It was checked against the data classes as they are set today. A request that finds no allowed"
-        " target is"
-        " refused and has no leg."
-    )
-    blocks: list[Block] = [Paragraph(tuple(said)), proof]
-    unnamed = [
-        row for row in book.rows("residency") if row["region"] == "" and row["workload"] in book.workloads
-    ]
-    if unnamed:
-        names = sorted({row["upstream"] for row in unnamed})
-        blocks.append(
-            Note(
-                "A region is missing",
-                text(
-                    "These upstreams have no ",
-                    Name("region", "code"),
-                    " in the settings, so that the book cannot say where they are: ",
-                    Name(", ".join(names)),
-                    ".",
-                ),
-            )
-        )
-    nameless = [row for row in book.rows("residency") if row["workload"] == ""]
-    if nameless:
-        blocks.append(
-            Paragraph(
-                text(
-                    "Beside these, ",
-                    book.total("residency", "legs", "count", nameless, workload="without a name"),
-                    " legs are of requests that nobody has named. They have no data class, and ran in: ",
-                    Name("; ".join(sorted({_place(row) for row in nameless}))),
-                    ". ",
-                    Name("homeward workload discover", "code"),
-                    " groups them.",
-                )
-            )
-        )
-    blocks.append(_detectors(book))
-    blocks.append(where if where.rows else _none("No leg of these workloads is in the period."))
-    return Section("residency", text("Where the data went"), tuple(blocks))
-
-
-def _place(row: Found) -> str:
-    return f"{row['target']}, {row['provider']}, region {row['region'] or 'not said'}"
-
-
-def _detectors(book: Book) -> Block:
-    """What requests are read for before they may go to the cloud."""
-    told = book.gathered.settings.get("workloads", {})
-    names = [name for name in book.workloads if told.get(name, {}).get("personal_data")]
-    if not names:
-        return Paragraph(
-            text(
-                "No workload names detectors of personal data: what its data class allows is not read"
-                " further. See ",
-                Name("docs/residency.md", "code"),
-                ".",
-            )
-        )
-    return Table(
-        (Column("workload", share=1.2), Column("looks for", share=2), Column("a hit", share=2)),
-        tuple(
-            (
-                text(Name(name)),
-                text(book.setting(f"workloads/{name}/personal_data/detectors")),
-                text(
-                    book.setting(f"workloads/{name}/personal_data/on_hit"),
-                    ": ",
-                    Name(ON_HIT.get(told[name]["personal_data"].get("on_hit", ""), "")),
-                ),
-            )
-            for name in names
-        ),
-        text("Detectors of personal data; what they find and miss was measured, and is in the documentation"),
-        small=True,
-    )
-
-
-def _where(row: Found) -> tuple[Text, ...]:
-    return (
-        text(Name(row["workload"])),
-        text(Name(PURPOSE_WORDS.get(row["purpose"], row["purpose"]))),
-        text(Name(row["target"])),
-        text(Name(row["provider"])),
-        text(Name(row["region"] or "not said")),
-        text(row.fact("legs", "count")),
-        text(row.fact("first_time", "time")),
-        text(row.fact("last_time", "time")),
-    )
-
-
-def _processors(book: Book) -> Section:
-    groups: dict[tuple[str, str, str], list[Found]] = {}
-    for row in book.rows("residency"):
-        if row["workload"] in book.workloads and row["target"] == "cloud":
-            groups.setdefault((row["provider"], row["upstream"], row["region"]), []).append(row)
-    rows = [
-        (
-            text(Name(provider)),
-            text(book.setting(f"upstreams/{upstream}/host", default=UNDECLARED)),
-            text(Name(region or "not said")),
-            text(Name(", ".join(sorted({row["workload"] for row in found})))),
-            text(
-                book.total(
-                    "residency", "legs", "count", found, provider=provider, upstream=upstream, region=region
-                )
-            ),
-            text(book.setting(f"compliance/processors/{provider}/agreement", default=UNDECLARED)),
-        )
-        for (provider, upstream, region), found in sorted(groups.items())
-    ]
-    if not rows:
-        return Section("sub-processors", text("Sub-processors"), (_none("No leg went to a cloud provider."),))
-    table = Table(
-        (
-            Column("provider", share=1.4),
-            Column("host", share=1.4),
-            Column("region", share=0.9),
-            Column("workloads", share=2),
-            Column("legs", "right"),
-            Column("agreement", share=1.2),
-        ),
-        tuple(rows),
-        text("Providers that were called in the period; those at home are the organisation's own"),
-        small=True,
-    )
-    return Section("sub-processors", text("Sub-processors"), (table,))
 
 
 def _transport(book: Book) -> Section:
@@ -267,32 +98,49 @@ def _transport(book: Book) -> Section:
                     Column("upstream", share=1),
                     Column("target", share=1),
                     Column("protocol", share=1),
-                    Column("scheme", share=1),
+                    Column("host", share=1.6),
+                    Column("encryption", share=1),
                     Column("region", share=1),
                 ),
                 tuple(
                     (
                         text(Name(name)),
-                        text(book.setting(f"upstreams/{name}/target")),
-                        text(book.setting(f"upstreams/{name}/protocol")),
-                        text(book.setting(f"upstreams/{name}/scheme", default="own network")),
-                        text(book.setting(f"upstreams/{name}/region", default="not said")),
+                        *(
+                            text(book.setting(f"upstreams/{name}/{key}", default="not said"))
+                            for key in ("target", "protocol", "host", "encryption", "region")
+                        ),
                     )
                     for name in sorted(upstreams)
                 ),
-                text("Connections to models"),
+                text("Connections to models, by the settings"),
                 small=True,
             )
         )
+        bare = [name for name, item in sorted(upstreams.items()) if _is_bare(item)]
+        if bare:
+            blocks.append(
+                Note(
+                    "Not encrypted",
+                    text(
+                        "Prompts and answers go to another machine without TLS, by the settings of ",
+                        Name(", ".join(bare)),
+                        ". Something below may encrypt them, a tunnel say; the settings don't tell.",
+                    ),
+                )
+            )
     if keys:
         blocks.append(
             Table(
-                (Column("key", share=1), Column("scopes", share=1.4), Column("workloads", share=2)),
+                (
+                    Column("key", share=1),
+                    Column("may, beside asking", share=1.4),
+                    Column("workloads", share=2),
+                ),
                 tuple(
                     (
                         text(Name(name)),
-                        text(book.setting(f"keys/{name}/scopes", default="asks only")),
-                        text(book.setting(f"keys/{name}/workloads", default="*")),
+                        text(book.setting(f"keys/{name}/scopes", default="nothing")),
+                        text(_workloads_of(book, name)),
                     )
                     for name in sorted(keys)
                 ),
@@ -303,18 +151,27 @@ def _transport(book: Book) -> Section:
     return Section("transport", text("Connections and keys"), tuple(blocks) or (_none("Nothing is set."),))
 
 
+def _is_bare(item: Mapping[str, Any]) -> bool:
+    """Whether it leaves the machine without encryption."""
+    return item.get("encryption") == "none" and any(
+        host not in LOOPBACK for host in str(item.get("host") or "?").split(", ")
+    )
+
+
+def _workloads_of(book: Book, key: str) -> Fact:
+    found = book.setting(f"keys/{key}/workloads", default="*")
+    return Fact(found.key, "all" if found.value == "*" else found.value, "text", found.reference)
+
+
 def _retention(book: Book) -> Section:
     rows = book.rows("retention")
     if not rows:
         return Section("retention", text("Retention"), (_none("The tables could not be asked."),))
     table = Table(
-        (Column("table", share=2), Column("kept until", share=3)),
+        (Column("table", share=1.7), Column("what it has", share=2.6), Column("kept", share=2)),
         tuple(
-            (
-                text(Name(f"{row['database']}.{row['name']}", "code")),
-                text(_kept(row)),
-            )
-            for row in rows
+            (text(Name(name, "code")), text(HOLDS.get(name, "–")), text(_kept(row)))
+            for name, row in _tables(rows)
         ),
         text("How long the tables keep their rows, by their own definition"),
         small=True,
@@ -328,7 +185,11 @@ def _retention(book: Book) -> Section:
                 book.fact("text_columns", "columns", "count"),
                 ".",
             ),
-            text("A sampled request's text waits on shadow's disk until it is scored, and is then deleted."),
+            text(
+                "A sampled request's text waits on shadow's disk until it is scored, and is then deleted; but"
+                " for that of the worst disagreements, which is kept for the days in the table, and of which"
+                " then only the hash is left."
+            ),
             text(
                 "Prompts of unnamed requests may be kept for discovery: ",
                 book.setting("classifier/keep_unnamed_prompts", "yes", default=False),
@@ -337,11 +198,39 @@ def _retention(book: Book) -> Section:
             text("What providers keep is in their terms; Homeward cannot see it."),
         )
     )
-    return Section("retention", text("Retention"), (table, more))
+    return Section("retention", text("Retention"), (table, _texts_kept(book), more))
+
+
+def _texts_kept(book: Book) -> Table:
+    return Table(
+        (Column("workload", share=2), Column("data class", share=1.4), Column("kept for", "right", share=1)),
+        tuple(
+            (
+                text(Name(name)),
+                text(data_class_of(book, name)),
+                text(days_kept(book, name)),
+            )
+            for name in book.workloads
+        ),
+        text(
+            "For how long texts of requests and answers are kept on which the model at home and the cloud"
+            " disagreed most; at zero days none is"
+        ),
+        small=True,
+    )
+
+
+def _tables(rows: Sequence[Found]) -> list[tuple[str, Found]]:
+    return [(f"{row['database']}.{row['name']}", row) for row in rows]
 
 
 def _kept(row: Found) -> Fact:
-    return Fact(f"{row.key}/kept", row["kept"] or "somebody deletes it", "text", row.reference)
+    """The table's own rule, in words where it is one of the usual form."""
+    rule = row["kept"]
+    found = _TTL.match(rule or "")
+    if found:
+        rule = f"{found[3]} {found[2].lower()}s after {found[1]}"
+    return Fact(f"{row.key}/kept", rule or "until somebody deletes it", "text", row.reference)
 
 
 def _none(why: str) -> Paragraph:

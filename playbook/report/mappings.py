@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "compliance"
-FILES = ("gdpr.toml", "hipaa.toml", "sox.toml", "eu_ai_act.toml")
+FILES = ("gdpr.toml", "hipaa.toml", "sox.toml", "eu_ai_act.toml", "dpia.toml")
 """In the order of the document."""
 EVIDENCE_KINDS = ("query", "section", "settings", "command", "document")
 """What an evidence may point to, before the colon; `journal` stands alone."""
+RISK, ASSESSMENT = "risk", "dpia"
+"""The table that a law may show, and the section that a mapping may belong to."""
 _TEXTS = ("name", "title", "source", "applies")
 _CLAUSE_TEXTS = ("clause", "asks", "control", "remains")
 
@@ -43,6 +45,10 @@ class Law:
     reviewed: str
     """Who has read it, and when; empty: nobody."""
     clauses: tuple[Clause, ...]
+    shows: str = ""
+    """A table that stands above the clauses: `risk`, what is declared of each workload's risk class."""
+    belongs: str = ""
+    """The section in which it stands: `dpia`, of which the clauses are risks. Empty: one of its own."""
 
 
 def read_laws(folder: Path = FOLDER) -> list[Law]:
@@ -61,6 +67,10 @@ def _law(file: Path) -> Law:
         raise MappingError(f"{file}: {error}") from None
     for key in _TEXTS:
         _text(found, key, f"{file}")
+    places = {"shows": RISK, "belongs": ASSESSMENT}
+    for key, place in places.items():
+        if found.get(key, place) != place:
+            raise MappingError(f"{file}: {key} {found[key]!r}; expected {place}")
     clauses = found.get("clauses")
     if not isinstance(clauses, list) or not clauses:
         raise MappingError(f"{file}: no [[clauses]]")
@@ -68,6 +78,7 @@ def _law(file: Path) -> Law:
         **{key: found[key] for key in _TEXTS},
         reviewed=str(found.get("reviewed", "")),
         clauses=tuple(_clause(item, file, number) for number, item in enumerate(clauses, 1)),
+        **{key: str(found.get(key, "")) for key in places},
     )
 
 

@@ -8,21 +8,23 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from playbook.finance.answers import DEPENDS, Answer, Result, answers
-from playbook.finance.inputs import Case, Input, Name, Source, Unit
-from playbook.finance.model import NEVER, Outcome, evaluate
+from playbook.finance.answers import DEPENDS, RESULT_WORDS, Answer, Result, answers
+from playbook.finance.inputs import WORDS, Case, Input, Name, Source, Unit
+from playbook.finance.model import MONTHS, NEVER, Outcome, evaluate
 from playbook.report.facts import Fact, Kind, Reference, Value, computed
 from playbook.report.gathered import Gathered, Row
 
 UNIT_OF: Mapping[Unit, str] = {
     "$": "nanos",
-    "$ a month": "nanos",
+    "$ a month": "nanos a month",
     "share": "share",
-    "share a year": "share",
+    "share a year": "share a year",
     "weeks": "weeks",
     "months": "months",
 }
 """The model's units as facts'."""
+BARE = {"nanos a month": "nanos", "share a year": "share", "weeks": "number", "months": "number"}
+"""Of the low end of a range, whose high end says the rest."""
 _KINDS = {
     "measured": Kind.QUERY,
     "setting": Kind.SETTING,
@@ -83,17 +85,20 @@ class Money:
         return self._input(name, "", lambda item: item.value)
 
     def low(self, name: Name) -> Fact:
-        """The least that it may be."""
-        return self._input(name, "/low", lambda item: item.low)
+        """The least that it may be, as the beginning of a range."""
+        return self._input(name, "/low", lambda item: item.low, bare=True)
 
     def high(self, name: Name) -> Fact:
         """The most that it may be."""
         return self._input(name, "/high", lambda item: item.high)
 
-    def _input(self, name: Name, end: str, value: Callable[[Input], Fraction | None]) -> Fact:
+    def _input(
+        self, name: Name, end: str, value: Callable[[Input], Fraction | None], *, bare: bool = False
+    ) -> Fact:
         item = self.case[name]
         found, unit = value(item), UNIT_OF[item.unit]
-        told: Value = None if found is None else round(found) if unit == "nanos" else float(found)
+        unit = BARE.get(unit, unit) if bare else unit
+        told: Value = None if found is None else round(found) if unit.startswith("nanos") else float(found)
         reference = self._source(name, item.source)
         return Fact(f"finance/{name.value}{end}", told, unit, reference)
 
@@ -105,7 +110,7 @@ class Money:
             if source.kind == "measured" and file in source.text
         ]
         kind = Kind.COMPUTED if used else _KINDS[source.kind]
-        return Reference(kind, f"finance {name.value}", source.text, inputs=tuple(used))
+        return Reference(kind, f"input: {WORDS[name]}", source.text, inputs=tuple(used))
 
     @cached_property
     def answers(self) -> dict[Result, Answer]:
@@ -128,10 +133,17 @@ class Money:
         told: Value
         if name == "payback_months":
             told = None if value is None else "never" if value >= NEVER else float(value)
-            unit = "text" if told == "never" else "months"
+            unit = "text" if told == "never" else "payback"
         else:
             told, unit = None if value is None else round(value), "nanos"
-        return computed(f"finance/{name}{end}", told, unit, HOW[name], self.inputs(DEPENDS[name]))
+        return computed(
+            f"finance/{name}{end}",
+            told,
+            unit,
+            HOW[name],
+            self.inputs(DEPENDS[name]),
+            name=f"result: {RESULT_WORDS[name]}",
+        )
 
     def inputs(self, names: frozenset[Name]) -> list[Fact]:
         """Facts of some inputs, in the order of all."""
@@ -144,6 +156,13 @@ class Money:
         if None in middles.values():
             return None
         return evaluate({name: value for name, value in middles.items() if value is not None})
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether even the best of what is possible is paid back later than within three years."""
+        found = self.answers["payback_months"]
+        soonest = found.low if found.value is None else found.value
+        return soonest is not None and soonest > MONTHS
 
     @property
     def guessed(self) -> list[Name]:

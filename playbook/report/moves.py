@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from playbook.report import pictures
 from playbook.report.book import Book, DecisionFound
 from playbook.report.document import (
     Block,
@@ -18,8 +17,9 @@ from playbook.report.document import (
     some_of,
     text,
 )
-from playbook.report.pictures import PANELS
-from playbook.report.standing import rollbacks
+from playbook.report.pictures.serving import Flow, traffic
+from playbook.report.pictures.style import PANELS
+from playbook.report.standing import back_in_force, rollbacks
 
 SHOWN_DECISIONS = 40
 """Entries of the table; the others are counted. The journal has all."""
@@ -33,7 +33,7 @@ def moves_section(book: Book) -> Section:
         blocks.append(
             Figure(
                 "traffic",
-                pictures.traffic(flows, step_s),
+                traffic(flows, step_s),
                 "Areas: answered requests by target over time, with a line at each decision, by workload",
                 text(
                     "Which target answered applications over time; dotted lines are decisions (UTC)",
@@ -55,9 +55,10 @@ def moves_section(book: Book) -> Section:
     blocks.append(
         Paragraph(
             text(
-                "Each entry has the hash of the chain up to it; ",
+                "Each entry has the hash of the chain up to it, so that none can be changed or taken out"
+                " unseen; ",
                 Name("homeward ledger verify", "code"),
-                " checks the whole chain. Every router has a decision in force within a second.",
+                " checks the whole chain.",
             )
         )
     )
@@ -67,13 +68,13 @@ def moves_section(book: Book) -> Section:
 def _decisions(shown: list[DecisionFound]) -> Table:
     return Table(
         (
-            Column("entry", "right"),
-            Column("time (UTC)", share=1.4),
-            Column("workload", share=1.5),
-            Column("to", share=1.3),
+            Column("entry", "right", share=0.6),
+            Column("time (UTC)", share=1.9),
+            Column("workload", share=1.4),
+            Column("to", share=1.5),
             Column("by", share=0.9),
             Column("why", share=3.2),
-            Column("hash", share=1.2),
+            Column("hash", share=1.35),
         ),
         tuple(
             (
@@ -92,7 +93,7 @@ def _decisions(shown: list[DecisionFound]) -> Table:
     )
 
 
-def _flows(book: Book) -> tuple[list[pictures.Flow], float]:
+def _flows(book: Book) -> tuple[list[Flow], float]:
     asked = book.gathered.answers.get("traffic")
     if asked is None or not asked.rows:
         return [], 0.0
@@ -108,7 +109,7 @@ def _flows(book: Book) -> tuple[list[pictures.Flow], float]:
         times = sorted({_moment(row["step_time"]) for row in rows})
         counts = {(row["target"], _moment(row["step_time"])): row["requests"] for row in rows}
         made.append(
-            pictures.Flow(
+            Flow(
                 name,
                 times,
                 [counts.get(("cloud", time), 0) for time in times],
@@ -132,8 +133,9 @@ def rollbacks_section(book: Book) -> Section:
                     text(item.fact("decide_time", "time")),
                     text(Name(item.row["actor"])),
                     text(Name(item.row["reason"])),
-                    text(book.fact(query, "last_s", "s")),
+                    text(back_in_force(book, item.number)),
                     text(book.fact(query, "late_requests", "count")),
+                    text(book.fact(query, "cloud_requests", "count")),
                 )
             )
     if not rows:
@@ -149,18 +151,28 @@ def rollbacks_section(book: Book) -> Section:
         )
     table = Table(
         (
-            Column("workload", share=1.4),
-            Column("decided (UTC)", share=1.4),
+            Column("workload", share=1.2),
+            Column("decided (UTC)", share=1.7),
             Column("by", share=0.8),
-            Column("why", share=3.4),
+            Column("why", share=2.9),
             Column("in force after", "right", share=0.9),
-            Column("requests still at home", "right", share=1),
+            Column("began at home since", "right", share=0.9),
+            Column("then in the cloud", "right", share=0.8),
         ),
         tuple(rows),
-        text("Ways back in the period, and how soon no request began at home any more"),
+        text("Ways back in the period, from the decision to its effect"),
         small=True,
     )
-    return Section("rollbacks", text("Rollback drills"), (table,))
+    how = Paragraph(
+        text(
+            "In force is a decision with the first request that began in the cloud and after which none"
+            " began at home. It is measured by requests, so that it can't be sooner than the next of them."
+            " An alarm or a breaker decides by itself (here as ",
+            Name("shadow", "code"),
+            "); a drill is a person's.",
+        )
+    )
+    return Section("rollbacks", text("Rollback drills"), (how, table))
 
 
 def _moment(value: str) -> datetime:

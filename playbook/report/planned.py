@@ -9,20 +9,13 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from clickhouse_connect.driver.client import Client
-
-from playbook.clickhouse_client import UNREACHABLE, first_line
-from playbook.commands.inventory_show import basis_of, registry_of
 from playbook.commands.inventory_show import document as inventory_document
 from playbook.commands.plan import document as plan_document
-from playbook.finance.gather import EXPERIMENTS, Book, Config, Experiments
-from playbook.inventory.lines import Inventory, inventory
-from playbook.inventory.sums import read_spend
+from playbook.finance.gather import QUERIES, Book, Config, read_book
 from playbook.plan.gather import gather
 from playbook.report.money import kept
 from services.common.settings import load
 
-OWN, OTHERS = Path(__file__).parent / "queries", Path(__file__).parents[1] / "queries"
 INVENTORY = ("inventory_usage.sql", "inventory_legs.sql")
 
 
@@ -44,7 +37,7 @@ class Planned:
 
 
 def read_planned(
-    client: Client, settings: Path, environment: Mapping[str, str], until: datetime, problems: list[str]
+    settings: Path, environment: Mapping[str, str], until: datetime, problems: list[str]
 ) -> Planned:
     """Everything, as of the day of a document.
 
@@ -52,11 +45,9 @@ def read_planned(
         SettingsError: the settings are wrong.
     """
     config = load(Config, *Config.model_fields, path=settings, environment=environment)
-    try:
-        book, last = _book(client, config, until.date())
-    except UNREACHABLE as error:
-        problems.append(f"what is spent could not be asked: {first_line(error)}")
-        book, last = Book(problem="ClickHouse does not tell what is spent"), until.date()
+    book, last = _book(config, until.date())
+    if book.problem:
+        problems.append(f"what is spent could not be asked: {book.problem}")
     found = gather(config, until.date(), book=book)
     inputs = kept(found.case)
     imported = book.inventory is not None and any(
@@ -73,28 +64,20 @@ def read_planned(
 
 def inventory_sql() -> str:
     """The inventory's queries."""
-    return "\n".join((OTHERS / name).read_text(encoding="utf-8") for name in INVENTORY)
+    return "\n".join((QUERIES / name).read_text(encoding="utf-8") for name in INVENTORY)
 
 
-def _book(client: Client, config: Config, today: date) -> tuple[Book, date]:
+def _book(config: Config, today: date) -> tuple[Book, date]:
     """What is spent, up to the last whole day; of a book that begins today, up to now."""
     last = today - timedelta(days=1)
-    found = _inventory(client, config, last)
-    if not found.spend.month_nanos:
-        last = today
-        found = _inventory(client, config, last)
-    sql = (OWN / EXPERIMENTS).read_text(encoding="utf-8")
-    (row,) = client.query(sql, parameters={"last_day": last}).named_results()
-    return Book(found, Experiments(**row) if row["experiment_legs"] else None), last
-
-
-def _inventory(client: Client, config: Config, last: date) -> Inventory:
-    registry = registry_of(config)
-    return inventory(read_spend(client, registry, None, last), registry, basis_of(client, config))
+    found = read_book(config, last)
+    if found.inventory is None or found.inventory.spend.month_nanos:
+        return found, last
+    return read_book(config, today), today
 
 
 def _queries(inputs: list[dict[str, Any]]) -> dict[str, str]:
     """The queries that the inputs' sources name."""
     names = {name for item in inputs for name in re.findall(r"[a-z_]+\.sql", item["source"]["text"])}
-    files = {name: OWN / name if (OWN / name).exists() else OTHERS / name for name in sorted(names)}
+    files = {name: QUERIES / name for name in sorted(names)}
     return {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.exists()}

@@ -7,9 +7,10 @@ from fractions import Fraction
 from playbook.finance.inputs import WORDS
 from playbook.finance.inputs import Name as Input
 from playbook.finance.model import MONTHS, delay_cost
+from playbook.finance.published import WAGE_SHARE, WAGE_USD_PER_YEAR
 from playbook.report.book import Book
 from playbook.report.document import Block, Column, Name, Note, Paragraph, Section, Table, Text, text
-from playbook.report.facts import Fact, Kind, Reference, computed, published
+from playbook.report.facts import NANOS_PER_DOLLAR, Fact, Kind, Reference, computed, published
 from playbook.report.finance import answer_text
 from playbook.report.money import Money, money_of
 
@@ -29,10 +30,16 @@ TIME_FACTOR = published("COCOMO time factor", 2.5, "number", COCOMO)
 TIME_POWER = published("COCOMO time exponent", 0.38, "number", COCOMO)
 WAGE = published(
     "wage of a software developer",
-    132_270,
+    float(WAGE_USD_PER_YEAR),
     "usd",
-    "U.S. Bureau of Labor Statistics, Occupational Outlook Handbook, software developers: median of May 2023,"
-    " dollars a year, without what an employer pays beside it",
+    "U.S. Bureau of Labor Statistics, software developers: median, dollars a year, May 2024",
+)
+PAY_SHARE = published(
+    "wages, of what an employer pays",
+    float(WAGE_SHARE),
+    "share",
+    "U.S. Bureau of Labor Statistics, Employer Costs for Employee Compensation, table 6, private industry,"
+    " March 2026",
 )
 
 
@@ -42,8 +49,7 @@ def procurement(book: Book) -> Section:
     lead = Paragraph(
         text(
             "Three ways to go on with the same work: stay in the cloud at the price of the renewal, migrate"
-            " with"
-            " Homeward, or build the like of it. What each rests on is shown beside it; an input that"
+            " with Homeward, or build the like of it. What each rests on is shown beside it; an input that"
             " nobody knows"
             " leaves its result open."
         ),
@@ -67,7 +73,7 @@ class _Build:
         )
         self.person_months = computed(
             "build/person-months", months, "number", "factor × (thousand lines)^exponent",
-            [lines, EFFORT_FACTOR, EFFORT_POWER],
+            [lines, EFFORT_FACTOR, EFFORT_POWER], name="building: person-months",
         )  # fmt: skip
         time = (
             None
@@ -76,11 +82,16 @@ class _Build:
         )
         self.months = computed(
             "build/months", time, "months", "factor × (person-months)^exponent",
-            [self.person_months, TIME_FACTOR, TIME_POWER],
+            [self.person_months, TIME_FACTOR, TIME_POWER], name="building: months",
         )  # fmt: skip
-        wages = None if months is None else months / 12 * float(WAGE.number or 0)
-        self.wages = computed(
-            "build/wages", wages, "usd", "person-months / 12 × wage", [self.person_months, WAGE]
+        pay = None if months is None else months / 12 * float(WAGE.number or 0) / float(PAY_SHARE.number or 1)
+        self.pay = computed(
+            "build/pay",
+            pay,
+            "usd",
+            "person-months / 12 × wage / wages' share of pay",
+            [self.person_months, WAGE, PAY_SHARE],
+            name="building: pay",
         )
         delay = None
         if money is not None and money.outcome is not None and time is not None:
@@ -88,7 +99,12 @@ class _Build:
             delay = delay_cost(values, Fraction(time).limit_denominator(1000))
         inputs = [self.months, *(money.inputs(frozenset(money.case)) if money else [])]
         self.delay = computed(
-            "build/delay", delay, "nanos", "the saving that is missed until it is built", inputs
+            "build/delay",
+            delay,
+            "nanos",
+            "the saving that is missed until it is built",
+            inputs,
+            name="building: saving that is missed",
         )
 
 
@@ -104,33 +120,28 @@ def _compare(money: Money | None, build: _Build) -> Section:
         Column("migrate with Homeward", share=1.8),
         Column("build it", share=1.8),
     )
-    stay, saved = _three_years(money)
+    stay, moved = _three_years(money)
     rows: list[tuple[Text, ...]] = [
-        (
-            text("paid once"),
-            text("nothing"),
-            _answer(money, "one_time"),
-            text("the same, and wages of ", build.wages),
-        ),
+        (text("paid once"), text("nothing"), _answer(money, "one_time"), text("the same")),
+        (text("pay of those who build it"), text("–"), text("–"), text(build.pay)),
         (
             text("saved a year after the renewal"),
             text("nothing"),
             _answer(money, "saving_year"),
             text("the same, later"),
         ),
+        (text("saving that is missed until it is built"), text("–"), text("–"), text(build.delay)),
         (
-            text("three years, not discounted"),
+            text(Name("total over three years, not discounted", "strong")),
             text(stay),
-            text(saved),
-            text(
-                "as migrating, and ", build.wages, " of wages, and ", build.delay, " of saving that is missed"
-            ),
+            text(moved),
+            text(_built(moved, build)),
         ),
         (
             text("begins to save"),
             text("never"),
-            text(money.input(Input.WEEKS) if money else _no("weeks")),
-            text("the same, after ", build.months),
+            text("after ", money.input(Input.WEEKS) if money else _no("weeks")),
+            text(build.months, " later than that"),
         ),
         (
             text("what is proven"),
@@ -148,6 +159,15 @@ def _compare(money: Money | None, build: _Build) -> Section:
     blocks: list[Block] = [
         Table(columns, tuple(rows), text("The three ways, for the spend that moves"), small=True)
     ]
+    if money is not None and money.hopeless:
+        blocks.append(
+            Paragraph(
+                text(
+                    "At this spend staying is the cheapest of the three; what the others have to offer is"
+                    " not money."
+                )
+            )
+        )
     if money is not None and money.guessed:
         blocks.append(
             Note(
@@ -160,6 +180,16 @@ def _compare(money: Money | None, build: _Build) -> Section:
             )
         )
     return Section("alternatives", text("The alternatives"), tuple(blocks))
+
+
+def _built(moved: Fact, build: _Build) -> Fact:
+    """What building costs over three years: as migrating, with who builds it, and later."""
+    total = None
+    if moved.number is not None and build.pay.number is not None and build.delay.number is not None:
+        total = round(moved.number + build.pay.number * NANOS_PER_DOLLAR + build.delay.number)
+    how = "as migrating, and the pay of those who build it, and the saving that is missed until it is built"
+    inputs = [moved, build.pay, build.delay]
+    return computed("three years/build", total, "nanos", how, inputs, name="three years: build it")
 
 
 def _no(what: str) -> Fact:
@@ -183,8 +213,15 @@ def _three_years(money: Money | None) -> tuple[Fact, Fact]:
         moved = stay - sum(money.outcome.flows)
     how = "36 months of the spend that moves, at the new price after the renewal"
     return (
-        computed("three years/stay", stay, "nanos", how, inputs),
-        computed("three years/migrate", moved, "nanos", f"{how}, less the sum of all monthly flows", inputs),
+        computed("three years/stay", stay, "nanos", how, inputs, name="three years: stay"),
+        computed(
+            "three years/migrate",
+            moved,
+            "nanos",
+            f"{how}, less the sum of all monthly flows",
+            inputs,
+            name="three years: migrate",
+        ),
     )
 
 
@@ -192,22 +229,29 @@ def _inputs(money: Money | None, build: _Build) -> Section:
     rows: list[tuple[Text, ...]] = []
     if money is not None:
         for way, names in (("stay, and all others", STAY), ("migrate, and build", MIGRATE)):
-            for name in names:
+            for number, name in enumerate(names):
                 fact = money.input(name)
                 value = text(fact)
                 if not fact.known and money.case[name].low is not None:
                     value = text(money.low(name), " to ", money.high(name))
                 rows.append(
-                    (text(way), text(Name(WORDS[name])), value, text(Name(money.case[name].source.kind)))
+                    (
+                        text(way if number == 0 else ""),
+                        text(Name(WORDS[name])),
+                        value,
+                        text(Name(money.case[name].source.kind)),
+                    )
                 )
-    for what, fact in (
+    built = (
         ("lines of Homeward's services", build.lines),
         ("person-months for as many lines", build.person_months),
         ("months that they take", build.months),
         ("median wage of a developer, a year", WAGE),
-        ("wages", build.wages),
-    ):
-        rows.append((text("build"), text(what), text(fact), text(Name(_kind(fact)))))
+        ("wages, of what an employer pays", PAY_SHARE),
+        ("pay of those who build it", build.pay),
+    )
+    for number, (what, fact) in enumerate(built):
+        rows.append((text("" if number else "build"), text(what), text(fact), text(Name(_kind(fact)))))
     table = Table(
         (
             Column("way", share=1.4),
@@ -216,7 +260,7 @@ def _inputs(money: Money | None, build: _Build) -> Section:
             Column("kind"),
         ),
         tuple(rows),
-        text("What each way rests on"),
+        text("Inputs"),
         small=True,
     )
     note = Paragraph(
@@ -224,8 +268,7 @@ def _inputs(money: Money | None, build: _Build) -> Section:
             "The effort of building is a rule of thumb of ",
             Name("1981"),
             ": it counts lines, and knows neither the tools of today nor what an organisation can leave"
-            " out. Wages are"
-            " less than what people cost.",
+            " out. It is the effort of all that Homeward's services do; who needs less builds less.",
         )
     )
     return Section("ways", text("What each way rests on"), (table, note))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from playbook.report.book import Book
+from playbook.report.clauses import clause_table
 from playbook.report.document import (
     Block,
     Column,
@@ -16,39 +17,31 @@ from playbook.report.document import (
     Span,
     Table,
     Text,
+    joined,
     text,
 )
-from playbook.report.facts import Fact
-from playbook.report.standing import UNDECLARED, outside
+from playbook.report.facts import NOT_DECLARED, Fact
+from playbook.report.mappings import Law
+from playbook.report.standing import outside
 
 DECLARED: Mapping[str, str] = {
-    "purpose": "Purpose",
-    "legal_basis": "Legal basis",
-    "data_subjects": "People concerned",
-    "data_categories": "Categories of data",
-    "recipients": "Recipients",
-    "erasure": "Time limit for erasure",
-    "ai_act_risk": "Risk class (AI Act)",
+    "purpose": "(b) Purpose",
+    "legal_basis": "Legal basis (Art. 6, 9)",
+    "data_subjects": "(c) People concerned",
+    "data_categories": "(c) Categories of data",
+    "recipients": "(d) Recipients",
 }
-"""`[compliance.workloads.NAME]`: what only the organisation can say, in the order of Art. 30."""
+"""`[compliance.workloads.NAME]`: what only the organisation can say, in the order of Art. 30(1)."""
+ERASURE = {"erasure": "(f) Time limit for erasure"}
 ORGANISATION: Mapping[str, str] = {
-    "controller": "Controller",
-    "contact": "Contact",
-    "dpo": "Data protection officer",
-    "representative": "Representative",
+    "controller": "(a) Controller",
+    "contact": "(a) Contact",
+    "dpo": "(a) Data protection officer",
+    "representative": "(a) Representative in the Union",
 }
 """`[compliance]`: of the organisation."""
-DPIA: tuple[tuple[str, str, str], ...] = (
-    ("a", "Description of the processing", "filled"),
-    ("b", "Necessity and proportionality", "Why a language model, why these data, what less would do."),
-    (
-        "c",
-        "Risks to people",
-        "Wrong answers that somebody acts on; personal data that reach a model or a provider without need;"
-        " answers that disclose.",
-    ),
-    ("d", "Measures", "filled"),
-)
+HERE = "from settings and book; to be checked"
+THEIRS = "the organisation's"
 
 
 def record_section(book: Book) -> Section:
@@ -56,31 +49,34 @@ def record_section(book: Book) -> Section:
     blocks: list[Block] = [
         Paragraph(
             text(
-                "For each workload, what a record of processing asks. What the organisation has not"
-                " declared is marked; it"
-                " belongs into ",
+                "What a controller's record asks, by the letters of paragraph ",
+                Name("1"),
+                ". What the organisation has not declared is marked; it belongs into ",
                 Name("[compliance]", "code"),
                 " of the settings.",
             )
         ),
         _pairs(
             [
-                (label, book.setting(f"compliance/{key}", default=UNDECLARED))
+                (label, book.setting(f"compliance/{key}", default=NOT_DECLARED))
                 for key, label in ORGANISATION.items()
-            ]
+            ],
+            text("The organisation"),
         ),
     ]
     for name in book.workloads:
         blocks.append(
             _pairs(
                 [
-                    ("Owner", book.setting(f"workloads/{name}/owner", default=UNDECLARED)),
-                    ("What it does", book.setting(f"workloads/{name}/description", default=UNDECLARED)),
+                    ("Owner", book.setting(f"workloads/{name}/owner", default=NOT_DECLARED)),
+                    ("What it does", book.setting(f"workloads/{name}/description", default=NOT_DECLARED)),
                     *_declared(book, name),
-                    ("Data class", book.setting(f"workloads/{name}/data_class", default="unrestricted")),
-                    ("Processors in the period", _providers(book, name)),
-                    ("Regions in the period", _regions(book, name)),
-                    ("Security", Name("Connections and keys, above; data classes; hash-chained book")),
+                    ("(d) Processors in the period", _providers(book, name)),
+                    ("(e) Regions in the period", _regions(book, name)),
+                    ("(e) Grounds of transfers", Link("by provider, above", "transfers")),
+                    *_declared(book, name, ERASURE),
+                    ("(g) Data class", book.setting(f"workloads/{name}/data_class", default="unrestricted")),
+                    ("(g) Security measures", Link("connections and keys, above", "transport")),
                 ],
                 text("Processing activity: ", Name(name)),
             )
@@ -90,9 +86,9 @@ def record_section(book: Book) -> Section:
     )
 
 
-def _declared(book: Book, workload: str) -> Iterator[tuple[str, Span]]:
-    for key, label in DECLARED.items():
-        yield label, book.setting(f"compliance/workloads/{workload}/{key}", default=UNDECLARED)
+def _declared(book: Book, workload: str, keys: Mapping[str, str] = DECLARED) -> Iterator[tuple[str, Span]]:
+    for key, label in keys.items():
+        yield label, book.setting(f"compliance/workloads/{workload}/{key}", default=NOT_DECLARED)
 
 
 def _providers(book: Book, workload: str) -> Fact:
@@ -119,66 +115,112 @@ def _pairs(rows: Sequence[tuple[str, Any]], caption: Text = ()) -> Table:
     )
 
 
-def dpia_section(book: Book) -> Section:
-    """The parts of an assessment, filled in as far as settings and book can."""
-    said = {
-        "a": text(
-            "Requests of ",
-            Name(", ".join(book.workloads)),
-            " are answered by language models in the cloud or at home; a sample is compared. Where each"
-            " ran, by whom and"
-            " for how long it is kept is in this document: ",
-            Link("where the data went", "residency"),
-            ", ",
-            Link("sub-processors", "sub-processors"),
-            ", ",
-            Link("retention", "retention"),
-            ".",
-        ),
-        "d": text(
-            "Data classes fix targets and regions; no text in the book; approval before a move; ",
-            Link("rollbacks", "rollbacks"),
-            " by a person, a breaker or the alarm; a journal that can be verified. Legs outside of what is"
-            " allowed: ",
-            outside(book),
-            ".",
-        ),
-    }
-    rows = tuple(
+def dpia_section(book: Book, risks: Sequence[Law]) -> Section:
+    """The parts of an assessment, filled in as far as settings and book can; the mappings have the risks."""
+    requests = book.fact("totals", "requests", "count")
+    parts: list[tuple[str, str, Text, str]] = [
         (
-            text(Name(f"Art. 35(7)({letter})")),
-            text(title),
-            said.get(letter) or text(what),
-            text(Name("from settings and book; to be checked" if what == "filled" else "to be written")),
-        )
-        for letter, title, what in DPIA
-    )
+            "Art. 35(1), (3)",
+            "Whether one is needed",
+            _by_workload(book, "assessment"),
+            THEIRS,
+        ),
+        (
+            "Art. 35(7)(a)",
+            "Description of the processing",
+            text(
+                "Requests of ",
+                Name(", ".join(book.workloads)),
+                " (",
+                requests,
+                " answers in the period) are answered by language models in the cloud or at home; a sample"
+                " is compared. What each is for is in the ",
+                Link("record", "record"),
+                "; where each ran, by whom and how long what is kept: ",
+                Link("where the data went", "residency"),
+                ", ",
+                Link("processors", "sub-processors"),
+                ", ",
+                Link("transfers", "transfers"),
+                ", ",
+                Link("retention", "retention"),
+                ".",
+            ),
+            HERE,
+        ),
+        (
+            "Art. 35(7)(b)",
+            "Necessity and proportionality",
+            _by_workload(book, "necessity"),
+            THEIRS,
+        ),
+        (
+            "Art. 35(7)(c)",
+            "Risks to people",
+            text("Those of the table below, each with its likelihood and severity for the people concerned."),
+            "risks listed; to be judged",
+        ),
+        (
+            "Art. 35(7)(d)",
+            "Measures",
+            text(
+                "Data classes fix targets and regions; no text in the book; approval before a move; ",
+                Link("rollbacks", "rollbacks"),
+                " by a person, a breaker or the alarm; a journal that can be verified. Calls outside of what"
+                " is allowed: ",
+                outside(book),
+                ".",
+            ),
+            HERE,
+        ),
+        (
+            "Art. 35(2), (9)",
+            "Advice and views",
+            text(
+                "Of the data protection officer (",
+                book.setting("compliance/dpo", default=NOT_DECLARED),
+                "), and of the people concerned or their representatives, where that is fitting.",
+            ),
+            THEIRS,
+        ),
+        (
+            "Art. 35(11), 36",
+            "Review, and asking the authority",
+            text(
+                "Again when the risk changes: each ",
+                Link("decision", "decisions"),
+                " about a workload is such an occasion. If the risk stays high, ask the authority before.",
+            ),
+            THEIRS,
+        ),
+    ]
     table = Table(
         (
-            Column("clause", share=1),
+            Column("clause", share=1.1),
             Column("part", share=1.3),
             Column("skeleton", share=4),
-            Column("state", share=1.3),
-        ),
-        rows,
-        (),
-        small=True,
-    )
-    risks = Table(
-        (
-            Column("workload", share=1.5),
-            Column("risk class, as declared", share=1.5),
-            Column("quality sensitivity"),
+            Column("who", share=1.3),
         ),
         tuple(
-            (
-                text(Name(name)),
-                text(book.setting(f"compliance/workloads/{name}/ai_act_risk", default=UNDECLARED)),
-                text(book.setting(f"workloads/{name}/quality_sensitivity", default=UNDECLARED)),
-            )
-            for name in book.workloads
+            (text(Name(clause)), text(Name(part)), said, text(Name(who))) for clause, part, said, who in parts
         ),
-        text("What the organisation has declared of each workload's risk"),
+        text("The parts"),
         small=True,
     )
-    return Section("dpia", text("Impact assessment: a skeleton (", Name("GDPR Art. 35"), ")"), (table, risks))
+    titles = ("risk", "what could happen", "measure")
+    tables = [
+        clause_table(book, law, titles, text(Name(law.title), "; likelihood and severity are to be judged"))
+        for law in risks
+    ]
+    title = text("Impact assessment: a skeleton (", Name("GDPR Art. 35"), ")")
+    return Section("dpia", title, (table, *tables))
+
+
+def _by_workload(book: Book, key: str) -> Text:
+    return joined(
+        [
+            text(Name(f"{name}: "), book.setting(f"compliance/workloads/{name}/{key}", default=NOT_DECLARED))
+            for name in book.workloads
+        ],
+        "; ",
+    ) or text("No workload.")

@@ -22,6 +22,10 @@ class WorkloadDeclaration(Section):
     """Who gets the answers."""
     erasure: str = ""
     """Time limits for erasure, where there are any."""
+    necessity: str = ""
+    """Why a language model and these data are needed, and what less would not do (GDPR Art. 35(7)(b))."""
+    assessment: str = ""
+    """Whether an impact assessment is needed, and why (GDPR Art. 35(1), (3))."""
     ai_act_risk: Literal["", "minimal", "limited", "high", "prohibited"] = ""
     """Risk class by the EU AI Act, as the organisation judges it."""
 
@@ -31,6 +35,12 @@ class Processor(Section):
 
     agreement: str = ""
     """The data-processing agreement: which, and of when."""
+    transfer: str = ""
+    """Ground of a transfer to a third country (GDPR Art. 45, 46 or 49); `none` if there is no transfer."""
+    retention: str = ""
+    """How long it keeps prompts and answers, by its terms."""
+    sub_processors: str = ""
+    """Where its own list of further processors is (GDPR Art. 28(2))."""
 
 
 class Compliance(Section):

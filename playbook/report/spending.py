@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from playbook.report import pictures
 from playbook.report.book import Book
 from playbook.report.document import (
     Block,
@@ -16,6 +15,8 @@ from playbook.report.document import (
     text,
 )
 from playbook.report.facts import NANOS_PER_DOLLAR, Fact
+from playbook.report.pictures.money import Bar, pareto
+from playbook.report.pictures.style import HOME, RULE
 from playbook.report.standing import experiment_cost, home_share, request_cost
 
 PARETO_BARS = 10
@@ -29,7 +30,7 @@ def spend_section(book: Book) -> Section:
         blocks.append(
             Figure(
                 "pareto",
-                pictures.pareto(bars),
+                pareto(bars),
                 "Bars: cost in the cloud by workload, the dearest first; line: share of the whole, added up",
                 text(source),
                 (drawn,),
@@ -40,18 +41,27 @@ def spend_section(book: Book) -> Section:
         blocks.append(
             Table(
                 (
-                    Column("workload", share=2),
+                    Column("workload", share=1.8),
                     Column("requests", "right"),
-                    Column("at home", "right"),
+                    Column("answered at home", "right"),
                     Column("cost, cloud", "right"),
                     Column("cost, home", "right"),
-                    Column("1,000 requests, cloud", "right"),
-                    Column("1,000 requests, home", "right"),
-                    Column("comparing", "right"),
+                    Column("1,000 requests, cloud", "right", share=1.1),
+                    Column("1,000 requests, home", "right", share=1.1),
+                    Column("cost of comparing", "right"),
                 ),
                 tuple(_row(book, name) for name in names),
-                text("What workloads cost in the period, as booked; idle hours of pools are not in it"),
+                text("What workloads cost in the period, as booked; idle time at home is in the next table"),
                 small=True,
+            )
+        )
+        blocks.append(
+            Paragraph(
+                text(
+                    "What a request at home costs is its part of what the machines cost while they worked; of"
+                    " a workload that no application has used there, it is that of the comparison's calls. A"
+                    " cost at home is known when its pool's period is closed."
+                )
             )
         )
     pools = book.rows("pools")
@@ -64,7 +74,7 @@ def spend_section(book: Book) -> Section:
                     Column("busy", "right"),
                     Column("cost", "right"),
                     Column("of it idle", "right"),
-                    Column("legs", "right"),
+                    Column("calls", "right"),
                 ),
                 tuple(
                     (
@@ -90,7 +100,8 @@ def spend_section(book: Book) -> Section:
 
 def _row(book: Book, name: str) -> tuple[Text, ...]:
     def cost(target: str) -> Fact:
-        return book.fact("spend", "known_nanos", "nanos", workload=name, target=target, purpose="production")
+        # Where no application was answered, nothing was spent; a cost of which nothing is known is unknown.
+        return book.sum("spend", "known_nanos", "nanos", workload=name, target=target, purpose="production")
 
     return (
         text(Name(name)),
@@ -104,7 +115,7 @@ def _row(book: Book, name: str) -> tuple[Text, ...]:
     )
 
 
-def _pareto(book: Book) -> tuple[list[pictures.Bar], Fact, str]:
+def _pareto(book: Book) -> tuple[list[Bar], Fact, str]:
     """Of the inventory if anything is imported, else of what the router booked."""
     found = book.gathered.inventory
     inside = {*book.workloads}
@@ -127,11 +138,8 @@ def _pareto(book: Book) -> tuple[list[pictures.Bar], Fact, str]:
         source = "What workloads cost in the cloud in the period, as the router booked it"
     rows.sort(key=lambda row: -row[1])
     shown, rest = rows[:PARETO_BARS], rows[PARETO_BARS:]
-    bars = [
-        pictures.Bar(name, nanos / NANOS_PER_DOLLAR, pictures.HOME if name in inside else pictures.RULE)
-        for name, nanos in shown
-    ]
+    bars = [Bar(name, nanos / NANOS_PER_DOLLAR, HOME if name in inside else RULE) for name, nanos in shown]
     if rest:
         others = sum(nanos for _, nanos in rest) / NANOS_PER_DOLLAR
-        bars.append(pictures.Bar(f"{len(rest)} others", others, pictures.RULE))
+        bars.append(Bar(f"{len(rest)} others", others, RULE))
     return bars, drawn, source

@@ -10,9 +10,8 @@ from playbook.report.book import Book, DecisionFound, Found
 from playbook.report.facts import Fact, computed
 
 ROLLED_BACK = "ROLLED_BACK"
+TARGETS = frozenset({"cloud", "sovereign"})
 THOUSAND = 1_000
-UNDECLARED = "not declared"
-"""How a setting is written that nobody has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,8 @@ class Evidence:
         """What ln K must reach for READY in this epoch."""
         alpha, epoch = self.last.fact("alpha", "number"), self.last.fact("epoch", "count")
         value = math.log(2.0 ** self.last["epoch"] / self.last["alpha"])
-        return computed(f"{self.last.key}/needed", value, "log", "ln(2^epoch / α)", [alpha, epoch])
+        name = f"ln K that {self.last['workload']} needs"
+        return computed(f"{self.last.key}/needed", value, "log", "ln(2^epoch / α)", [alpha, epoch], name=name)
 
 
 def evidence_of(book: Book, workload: str) -> Evidence | None:
@@ -75,7 +75,12 @@ def home_share(book: Book, workload: str) -> Fact:
     whole = (home.number or 0) + (cloud.number or 0)
     value = None if home.number is None or not whole else home.number / whole
     return computed(
-        f"home share/{workload}", value, "share", "answered at home / all answered", [home, cloud]
+        f"home share/{workload}",
+        value,
+        "share",
+        "answered at home / all answered",
+        [home, cloud],
+        name=f"answered at home: {workload}",
     )
 
 
@@ -85,7 +90,9 @@ def request_cost(book: Book, workload: str, target: str) -> Fact:
     one = _one_request(book, workload, target)
     value = None if one.number is None else round(one.number * THOUSAND)
     key = f"thousand requests/{workload}/{target}"
-    return computed(key, value, "nanos", "mean known cost of an answered request × 1,000", [one])
+    how = "mean known cost of an answered request × 1,000"
+    where = "at home" if target == "sovereign" else "in the cloud"
+    return computed(key, value, "nanos", how, [one], name=f"1,000 requests {where}: {workload}")
 
 
 def _one_request(book: Book, workload: str, target: str) -> Fact:
@@ -103,6 +110,12 @@ def experiment_cost(book: Book, workload: str) -> Fact:
     return book.total("spend", "known_nanos", "nanos", known, workload=workload, purpose="experiments")
 
 
+def came_back(book: Book, workload: str) -> bool:
+    """Whether the last entry of the journal took it back to the cloud."""
+    stage = stage_of(book, workload)
+    return stage is not None and stage.value == ROLLED_BACK
+
+
 def compared(book: Book) -> list[str]:
     """Workloads with a closed window."""
     return [name for name in book.workloads if evidence_of(book, name) is not None]
@@ -115,4 +128,17 @@ def outside(book: Book) -> Fact:
         return book.missing("outside", "outside_legs", "count")
     values = [fact.value for fact in facts]
     value = None if None in values else sum(int(value) for value in values if value is not None)
-    return computed("outside/all", value, "count", "sum over the workloads", facts)
+    how = "sum over the workloads"
+    return computed("outside/all", value, "count", how, facts, name="calls outside of their data class")
+
+
+def forbids_nothing(book: Book, workload: str) -> bool:
+    """Whether its data class allows all targets and regions, so that none of its calls could be outside."""
+    allowed = book.gathered.settings.get("workloads", {}).get(workload, {}).get("allowed", {})
+    return set(allowed.get("targets") or TARGETS) >= TARGETS and not allowed.get("regions")
+
+
+def back_in_force(book: Book, number: int) -> Fact:
+    """Seconds from a rollback's decision to the first request that began in the cloud and after which none
+    began at home; not measured if none came."""
+    return book.fact(f"in_force/{number}", "seen_s", "s")

@@ -17,14 +17,17 @@ from playbook.report.document import (
     Paragraph,
     Points,
     Section,
+    Span,
     Table,
     Text,
     text,
 )
 from playbook.report.facts import Fact, computed
-from playbook.report.finance import answer_text
+from playbook.report.finance import answer_parts, answer_text
 from playbook.report.money import money_of
 from playbook.report.standing import (
+    back_in_force,
+    came_back,
     evidence_of,
     home_share,
     outside,
@@ -35,13 +38,18 @@ from playbook.report.standing import (
 
 ASKED = 5
 """Workloads that are told what they wait for."""
-SHOWN = 12
+NAMED = 3
+"""Workloads that came back and are told by name."""
+OBSERVED = "OBSERVED"
+"""The stage of a workload about which nothing has been decided."""
+WEEK_S = 7 * 86_400
+SHOWN = 10
 """Workloads of the table: more would not fit the page."""
 
 
 def summary(book: Book, cases: Sequence[str]) -> Section:
     """The summary of the chosen cases."""
-    blocks: list[Block] = [_period(book), _cards(book), _workloads(book)]
+    blocks: list[Block] = [_period(book), *_short(book), _cards(book), _workloads(book)]
     points = [line for case in cases if (line := _LINES[case](book)) is not None]
     blocks.append(Points(tuple(points)))
     asked = [waits for name in book.workloads if (waits := _asked(book, name)) is not None]
@@ -70,9 +78,9 @@ def _decide(book: Book) -> Text:
 def _asked(book: Book, workload: str) -> Text | None:
     """What a workload waits for; None if it waits for nothing."""
     found, stage = evidence_of(book, workload), stage_of(book, workload)
-    where = str(stage.value) if stage else "OBSERVED"
+    where = str(stage.value) if stage else OBSERVED
     name = Name(workload, "strong")
-    if where == "ROLLED_BACK":
+    if came_back(book, workload):
         return text(
             name, ": came back to the cloud. Find the cause, then decide whether it is compared anew."
         )
@@ -105,31 +113,60 @@ def _period(book: Book) -> Paragraph:
             book.fact("totals", "last_time", "time"),
             " (UTC), applications got ",
             book.fact("totals", "requests", "count"),
-            " answers, of which the model at home gave ",
+            " answers, of which models at home gave ",
             book.fact("totals", "home_requests", "count"),
             "; ",
             book.fact("totals", "experiment_legs", "count"),
-            " further calls compared the two. Every number here can be looked up in the appendix.",
+            " further calls compared cloud and home. Every number leads to where it comes from.",
         )
     )
+
+
+def _short(book: Book) -> list[Block]:
+    """What a reader must know of a book that is younger than a week."""
+    span = book.fact("totals", "span_s", "s")
+    if span.number is None or span.number >= WEEK_S:
+        return []
+    return [
+        Note(
+            "A short time",
+            text(
+                "All of this is from ",
+                span,
+                " of traffic. What is said of a month or a year goes far beyond it, and no week was seen as a"
+                " whole.",
+            ),
+        )
+    ]
 
 
 def _cards(book: Book) -> Cards:
     ready, every = _ready(book)
     cards = [
-        Card("workloads READY to move", ready, text("of ", every, " compared")),
-        Card("legs outside of their data class", outside(book)),
+        Card("workloads proven to be within their margin", ready, text("of ", every, " compared")),
+        Card("calls outside of their data class", outside(book), text("of ", _calls(book))),
         _rollback_card(book),
     ]
     money = money_of(book.gathered)
     if money is not None:
-        found = money.answers["payback_months"]
-        if found.value is None and found.low is not None:
-            more = text("to ", money.result_high("payback_months"))
-            cards.append(Card("payback", money.result_low("payback_months"), more))
-        else:
-            cards.append(Card("payback", money.result("payback_months")))
+        payback, *more = answer_parts(money, "payback_months")
+        cards.append(Card("payback", payback, text(*more)))
     return Cards(tuple(cards))
+
+
+def _calls(book: Book) -> Fact:
+    """All calls that were looked at for that."""
+    facts = [book.fact(f"outside/{name}", "legs", "count") for name in book.workloads]
+    values = [fact.number for fact in facts]
+    value = None if None in values or not values else round(sum(item for item in values if item is not None))
+    return computed(
+        "outside/calls",
+        value,
+        "count",
+        "sum over the workloads",
+        facts or [book.missing("outside", "legs", "count")],
+        name="calls of all workloads",
+    )
 
 
 def _ready(book: Book) -> tuple[Fact, Fact]:
@@ -139,29 +176,37 @@ def _ready(book: Book) -> tuple[Fact, Fact]:
     ]
     ready = sum(item.verdict == "READY" for item in found) if found else None
     return (
-        computed("summary/ready", ready, "count", "workloads whose last window says READY", facts),
+        computed(
+            "summary/ready",
+            ready,
+            "count",
+            "workloads whose last window says READY",
+            facts,
+            name="workloads READY",
+        ),
         computed(
             "summary/compared",
             len(found) if found else None,
             "count",
             "workloads with a closed window",
             facts,
+            name="workloads compared",
         ),
     )
 
 
 def _rollback_card(book: Book) -> Card:
-    facts = [
-        book.fact(f"in_force/{item.number}", "last_s", "s")
-        for name in book.workloads
-        for item in rollbacks(book, name)
-    ]
+    facts = [back_in_force(book, item.number) for name in book.workloads for item in rollbacks(book, name)]
     if not facts:
-        return Card("slowest rollback", book.missing("in_force", "last_s", "s"), text("none was drilled"))
+        missing = book.missing("in_force", "seen_s", "s")
+        return Card("slowest rollback", missing, text("the way back was not tried"))
     known = [fact.number for fact in facts if fact.number is not None]
     slowest = max(known) if len(known) == len(facts) else None
-    count = computed("summary/rollbacks", len(facts), "count", "rollbacks in the journal", facts)
-    fact = computed("summary/slowest rollback", slowest, "s", "the slowest of them to be in force", facts)
+    count = computed(
+        "summary/rollbacks", len(facts), "count", "rollbacks in the journal", facts, name="rollbacks"
+    )
+    how = "the slowest of them to be in force"
+    fact = computed("summary/slowest rollback", slowest, "s", how, facts, name="slowest rollback")
     return Card("slowest rollback to be in force", fact, text("of ", count))
 
 
@@ -174,9 +219,10 @@ def _workloads(book: Book) -> Table:
         rows.append(
             (
                 text(Name(name, "strong")),
-                text(stage) if stage else text(Name("no entry")),
+                text(stage) if stage else text(Name(OBSERVED)),
                 text(found.last.fact("verdict", "text")) if found else text(Name("not compared")),
                 text(found.last.fact("lower_bound", "difference")) if found else text("–"),
+                text("−", found.last.fact("margin", "number")) if found else text("–"),
                 text(home_share(book, name)),
                 text(request_cost(book, name, "cloud")),
                 text(request_cost(book, name, "sovereign")),
@@ -184,20 +230,22 @@ def _workloads(book: Book) -> Table:
             )
         )
     left = len(book.workloads) - len(shown)
-    caption: Text = text("Workloads")
+    caption: Text = text(
+        "Workloads; the score of home less that of the cloud, and the margin that it may not fall below"
+    )
     if left > 0:
-        more = Name(f"Workloads; {left} more are in the cases")
-        caption = text(more)
+        caption = text(*caption, Name(f"; {left} more are in the cases"))
     return Table(
         (
-            Column("workload", share=2.6),
-            Column("stage", share=1.35),
+            Column("workload", share=2.7),
+            Column("stage", share=1.45),
             Column("verdict", share=1.25),
-            Column("home − cloud, at least", "right", share=1),
+            Column("home − cloud, at least", "right", share=0.95),
+            Column("margin", "right", share=0.75),
             Column("answered at home", "right", share=0.9),
             Column("1,000 requests, cloud", "right", share=1),
             Column("1,000 requests, home", "right", share=1),
-            Column("legs outside", "right", share=0.75),
+            Column("calls outside", "right", share=0.75),
         ),
         tuple(rows),
         caption,
@@ -207,16 +255,25 @@ def _workloads(book: Book) -> Table:
 
 def _engineering(book: Book) -> Text:
     ready, every = _ready(book)
-    return text(
+    back = [name for name in book.workloads if came_back(book, name)]
+    said: list[Span] = [
         Name("Engineering. ", "strong"),
-        "Of ",
-        every,
-        " workloads that were compared, the model at home is proven to be within the margin for ",
+        "The model at home is proven to be within the margin for ",
         ready,
-        "; the others stay where they are until they are proven, or another model is tried. ",
-        Link("Evidence", "engineering"),
-        ".",
-    )
+        " of the ",
+        every,
+        " workloads that were compared. ",
+    ]
+    if back:
+        stages = [stage for name in back if (stage := stage_of(book, name)) is not None]
+        count = computed("summary/came back", len(back), "count", "workloads that are ROLLED_BACK", stages)
+        said += [
+            *([Name(", ".join(back))] if len(back) <= NAMED else [count, " workloads"]),
+            " came back to the cloud after its move: " if len(back) == 1 else " came back to the cloud: ",
+            Link("why", "rollbacks"),
+            ". ",
+        ]
+    return text(*said, Link("Evidence", "engineering"), ".")
 
 
 def _finance(book: Book) -> Text:
@@ -246,9 +303,10 @@ def _legal(book: Book) -> Text:
     return text(
         Name("Legal. ", "strong"),
         outside(book),
-        " legs ran outside of the targets and regions that their data class allows. What the organisation"
-        " has to declare"
-        " and to do is listed by clause. ",
+        " of ",
+        _calls(book),
+        " calls ran outside of the targets and regions that their data class allows. What the organisation"
+        " has to declare and to do is listed by clause. ",
         Link("Where the data went", "legal"),
         ".",
     )
@@ -258,8 +316,7 @@ def _procurement(_book: Book) -> Text:
     return text(
         Name("Procurement. ", "strong"),
         "Staying, migrating and building are compared with the inputs of each; the cloud remains a target,"
-        " so that a"
-        " move can be taken back. ",
+        " so that a move can be taken back. ",
         Link("Alternatives", "procurement"),
         ".",
     )

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import resources
+from itertools import zip_longest
 from typing import Any
 
 import typst
@@ -36,6 +37,10 @@ ATTACHMENT = "facts.json"
 _PAGE = re.compile(rb"/Type\s*/Page\b")
 LONG_WORD = 18
 """Signs without a space after which a line may end within a word."""
+WHOLE = 14
+"""Signs of a fact that stays on one line, so that no sign parts from its number."""
+WHOLE_ROWS, WHOLE_PAIRS, WHOLE_SIGNS = 8, 20, 1_800
+"""A table of no more rows (without a head: of pairs) and signs is not parted by the end of a page."""
 LARGE_CARD = 12
 """Signs of a card's figure that fit in large letters."""
 STANDARDS: tuple[str, ...] = ("a-3a", "ua-1")
@@ -90,7 +95,8 @@ def source(document: Document, carried: Mapping[str, Any]) -> str:
         ' description: "The facts of this document, for homeward report --verify")',
     ]
     parts += [_section(section, document, 1) for section in document.sections[:1]]
-    parts.append("#contents()")
+    # The words that come next stand on the page of the contents.
+    parts.append(f"#contents(<{_half(document)}>)")
     parts += [_section(section, document, 1) for section in document.sections[1:]]
     parts += [_section(section, document, 1) for section in document.appendix]
     return "\n".join(parts)
@@ -136,9 +142,22 @@ def _section(section: Section, document: Document, level: int) -> str:
     parts = ["#pagebreak(weak: true)"] if section.new_page else []
     title = _text(section.title, document)
     parts.append(f"#heading(level: {level}, {title}) <{_label(section.name)}>")
-    parts += [_block(block, document) for block in section.blocks]
+    for block, after in zip_longest(section.blocks, section.blocks[1:]):
+        made = _block(block, document)
+        keeps = isinstance(block, Paragraph) and isinstance(after, (Table, Figure))
+        parts.append(f"#block(sticky: true, {{{made.removeprefix('#')}}})" if keeps else made)
     parts += [_section(part, document, level + 1) for part in section.sections]
     return "\n".join(parts)
+
+
+def _half(document: Document) -> str:
+    """The first section of the contents' second column: so that both are about as long."""
+    sections = (*document.sections, *document.appendix)
+    lengths = [1 + len(section.sections) for section in sections]
+    where = min(
+        range(1, len(sections)), key=lambda number: abs(2 * sum(lengths[:number]) - sum(lengths)), default=0
+    )
+    return _label(sections[where].name)
 
 
 def _label(name: str) -> str:
@@ -157,11 +176,14 @@ def _text(text: Text, document: Document, *, marks: bool = False) -> str:
 def _span(span: Any, document: Document, marks: bool) -> str:
     match span:
         case Fact():
-            number = document.numbers[span.reference.key]
-            call = (
-                f"fact(<ref-{number}>, {literal(breakable(span.text))}, {'true' if span.known else 'false'})"
-            )
-            return f"{call}; mark(<ref-{number}>, {literal(number)})" if marks else call
+            number, short = document.numbers[span.reference.key], len(span.text) <= WHOLE
+            where, known = f"<ref-{number}>", _yes(span.there)
+            # A short one stands unbroken, if there is a mark with the mark.
+            said = literal(span.text.replace(" ", "\u00a0") if short else breakable(span.text))
+            if short and marks:
+                return f"cited({where}, {said}, {known}, {literal(number)})"
+            call = f"fact({where}, {said}, {known}, {_yes(short)})"
+            return f"{call}; mark({where}, {literal(number)})" if marks else call
         case Name(text=said, style="strong"):
             return f"strong({literal(breakable(said))})"
         case Name(text=said, style="code"):
@@ -173,6 +195,10 @@ def _span(span: Any, document: Document, marks: bool) -> str:
         case Link(text=said, to=to):
             return f"way(<{_label(to)}>, {literal(said)})"
     return literal(str(span))
+
+
+def _yes(holds: bool) -> str:
+    return "true" if holds else "false"
 
 
 def _block(block: Block, document: Document) -> str:
@@ -217,10 +243,18 @@ def _table(block: Table, document: Document) -> str:
     align = ", ".join(column.align for column in block.columns)
     head = ", ".join(literal(column.title) for column in block.columns)
     rows = "".join(f"({', '.join(_text(cell, document) for cell in row)},),\n" for row in block.rows)
-    bare = "true" if not any(column.title for column in block.columns) else "false"
+    bare = _yes(not any(column.title for column in block.columns))
+    signs = sum(
+        len(span if isinstance(span, str) else span.text)
+        for row in block.rows
+        for cell in row
+        for span in cell
+    )
+    most = WHOLE_ROWS if bare == "false" else WHOLE_PAIRS
+    whole = _yes(len(block.rows) <= most and signs <= WHOLE_SIGNS)
     return (
         f"#grid-of(({columns},), ({align},), ({head},), (\n{rows}), {_text(block.caption, document)},"
-        f" {_sources(block, document)}, {bare})"
+        f" {_sources(block, document)}, {bare}, {whole})"
     )
 
 

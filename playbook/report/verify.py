@@ -57,7 +57,7 @@ def changes(
         elif fact.unit != item["unit"] or not same(value, fact.value):
             exact = "" if fact.text != said else f" (exactly {fact.value} instead of {value})"
             found.append(Change(key, said, fact.text, f"now it is {fact.text}{exact}"))
-    for key, text in shown:
+    for key, text in dict.fromkeys(shown):
         if key not in texts:
             found.append(Change(key, text, "", "which it does not carry: the file was edited"))
         elif " ".join(text.split()) != " ".join(_clean(texts[key]).split()):

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from playbook.finance.risk import draws
-from playbook.report import finance, pictures
+from playbook.report import risk
 from playbook.report.build import CASES, build, carried
 from playbook.report.document import Document
 from playbook.report.gathered import Gathered, loaded
 from playbook.report.mappings import Law, read_laws
+from playbook.report.pictures import style
 
 _DRAWN: dict[str, Any] = {}
 EXAMPLE = Path(__file__).with_name("example.json")
@@ -31,8 +32,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def blank(_canvas: Any) -> bytes:
         return b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
 
-    monkeypatch.setattr(pictures, "_svg", blank)
-    monkeypatch.setattr(finance, "draws", drawn)
+    monkeypatch.setattr(style, "svg", blank)
+    monkeypatch.setattr(risk, "draws", drawn)
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playbook.report.facts import (
+    NOT_DECLARED,
     NOT_MEASURED,
+    NOT_SET,
     UNITS,
     Fact,
     Kind,
@@ -48,6 +50,13 @@ QUERY = Reference(Kind.QUERY, "spend", "SELECT 1", (("since", "2026-10-01"),), 1
         ("2026-11-29T22:00:12.5Z", "time", "2026-11-29 22:00:12"),
         ("2026-11-29 22:00:12.500000", "time", "2026-11-29 22:00:12"),
         (6.4201, "months", "6.4\u00a0months"),
+        (36, "months", "36\u00a0months"),
+        (0.98, "months", "1\u00a0month"),
+        (6.4201, "payback", "6.4\u00a0months"),
+        (120, "payback", "120\u00a0months"),
+        (27_312.3, "payback", "over 10\u00a0years"),
+        (1_270_000_000, "nanos a month", "$1.27\u00a0a\u00a0month"),
+        (0.1, "share a year", "10\u00a0%\u00a0a\u00a0year"),
         (True, "yes", "yes"),
         ("a" * 64, "hash", "aaaaaaaaaaaa…"),
     ],
@@ -73,6 +82,13 @@ def test_every_number_can_be_written_in_a_line(value: float, unit: str) -> None:
     assert "\n" not in shown
     assert "e+" not in shown
     assert "e-" not in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "there"), [(None, False), (NOT_SET, False), (NOT_DECLARED, False), ("", True), (0, True)]
+)
+def test_a_setting_that_nobody_made_is_not_there(value: str | int | None, there: bool) -> None:
+    assert Fact("k", value, "text", QUERY).there is there
 
 
 def test_a_share_that_is_not_all_is_never_shown_as_all() -> None:

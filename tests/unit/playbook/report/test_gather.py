@@ -54,7 +54,7 @@ def test_no_secret_and_no_prompt_gets_into_the_document() -> None:
         "provider": "example",
         "region": "eu",
         "host": "api.example.com",
-        "scheme": "https",
+        "encryption": "TLS",
     }
     assert found["workloads"]["triage"]["allowed"] == {"targets": ["sovereign"], "regions": ["de", "eu"]}
 
@@ -65,6 +65,33 @@ def test_a_cloud_of_the_environment_is_the_one_that_is_told() -> None:
         "api.openai.com",
         "openai",
     )
+
+
+@pytest.mark.parametrize(
+    ("upstream", "triton", "host", "encryption"),
+    [
+        ({"base_url": "http://10.0.0.5:8000/v1"}, {}, "10.0.0.5", "none"),
+        ({"base_url": "https://api.example.com/v1"}, {}, "api.example.com", "TLS"),
+        ({"protocol": "triton"}, {"replicas": ["gpu-2:8001", "gpu-1:8001"]}, "gpu-1, gpu-2", "none"),
+        ({"protocol": "triton"}, {"replicas": ["gpu-1:8001"], "tls_dir": "/tls"}, "gpu-1", "mutual TLS"),
+    ],
+)
+def test_a_connection_is_told_with_its_hosts_and_its_encryption(
+    upstream: dict[str, Any], triton: dict[str, Any], host: str, encryption: str
+) -> None:
+    found = gather._upstream(upstream, triton)
+    assert (found["host"], found["encryption"]) == (host, encryption)
+
+
+def test_a_rollback_is_looked_at_until_the_workload_is_decided_about_again() -> None:
+    def row(number: int, workload: str, minute: int) -> dict[str, Any]:
+        return {"decision_id": number, "workload": workload, "decide_time": f"2026-10-01T12:{minute:02}:00Z"}
+
+    rows = [row(1, "a", 0), row(2, "a", 5), row(3, "b", 6), row(4, "a", 9), row(5, "a", 12)]
+    end = "2026-10-01T13:00:00Z"
+    assert gather._next_decision(rows[1], rows, end) == rows[3]["decide_time"]
+    assert gather._next_decision(rows[2], rows, end) == end
+    assert gather._next_decision(rows[4], rows, end) == end
 
 
 @pytest.mark.parametrize(
@@ -123,7 +150,7 @@ def test_a_decision_is_told_with_its_evidence_and_hash() -> None:
 
 def test_each_query_says_what_tells_its_rows_apart() -> None:
     files = {file.stem for file in gather.QUERIES.glob("*.sql")}
-    assert files == {*IDENTITY, "first", "finance_experiments"}
+    assert files == {*IDENTITY, "first"}
     for name, columns in IDENTITY.items():
         sql = (gather.QUERIES / f"{name}.sql").read_text(encoding="utf-8")
         assert sql.startswith("-- ")

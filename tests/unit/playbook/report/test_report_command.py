@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def test_it_writes_both_files_and_they_hold(book: Gathered, tmp_path: Path) -> N
         checked = run("--verify", str(file))
         assert checked.exit_code == 0, checked.output
         assert f"All {told['facts']} facts are as the document says." in checked.stdout
+        assert command.ALIKE in checked.stdout
     # It was asked for the same as the document, not for what is now.
     assert command.ASKED[1][2].isoformat().startswith("2026-11-29T22:05:33")  # type: ignore[attr-defined]
 
@@ -77,6 +79,51 @@ def test_a_page_that_was_edited_does_not_hold(book: Gathered, tmp_path: Path) ->
     done = run("--verify", str(file))
     assert done.exit_code == 1
     assert "the document says 9,604, but carries 2,604: the file was edited" in done.stdout
+
+
+def test_words_that_are_no_facts_are_not_taken_for_whole(book: Gathered, tmp_path: Path) -> None:
+    assert run("--case", "legal", "--out", str(tmp_path)).exit_code == 0
+    file = tmp_path / "homeward-report.html"
+    text = file.read_text(encoding="utf-8")
+    assert "It is no legal advice" in text
+    file.write_text(text.replace("It is no legal advice", "It is legal advice"), encoding="utf-8")
+    done = run("--verify", str(file))
+    assert done.exit_code == 0
+    assert command.UNLIKE in done.stdout
+    assert json.loads(run("--verify", str(file), "--json").stdout)["same_file"] is False
+
+
+def test_a_pdf_whose_facts_were_edited_does_not_hold(book: Gathered, tmp_path: Path) -> None:
+    from playbook.report import carried
+
+    assert run("--case", "engineering", "--out", str(tmp_path)).exit_code == 0
+    file = tmp_path / "homeward-report.pdf"
+    data = file.read_bytes()
+    said = carried._attached(data)
+    shown = '"value": 2604, "unit": "count", "text": "2,604"'
+    assert shown in said
+    edited = zlib.compress(
+        said.replace(shown, shown.replace("2604", "9604").replace("2,604", "9,604")).encode()
+    )
+    place = next(found for found in carried._EMBEDDED.finditer(data))
+    length = carried._LENGTH.search(place[1])
+    assert length is not None
+    head = place[0].replace(length[0], b"/Length %d" % len(edited))
+    end = place.end() + int(length[1])
+    file.write_bytes(data[: place.start()] + head + edited + data[end:])
+    done = run("--verify", str(file))
+    assert done.exit_code == 1
+    assert "totals/requests: the document says 9,604, now it is 2,604" in done.stdout
+
+
+def test_a_changed_setting_is_named(book: Gathered, tmp_path: Path) -> None:
+    assert run("--case", "legal", "--out", str(tmp_path)).exit_code == 0
+    book.settings["workloads"]["bank-intent"]["allowed"]["regions"] = ["eu-central"]
+    done = run("--verify", str(tmp_path / "homeward-report.pdf"))
+    assert done.exit_code == 1
+    assert "setting/workloads/bank-intent/allowed/regions: the document says any, now it is eu-central" in (
+        done.stdout
+    )
 
 
 def test_what_could_not_be_asked_is_told(book: Gathered, tmp_path: Path) -> None:

@@ -89,11 +89,25 @@ def named(name: str) -> Document:
     )
 
 
+def summary_ends(told: str) -> int:
+    """The page on which the contents could begin, if they began no page of their own."""
+    assert told.count("#contents(") == 1
+    marked = told.replace("#contents(", "#context [#metadata(here().page()) <end>]\n#contents(")
+    (found,) = json.loads(typst.query(marked.encode(), "<end>"))
+    return int(found["value"])
+
+
 def test_every_link_of_the_page_leads_to_one_place(page: str) -> None:
     found = Page(page)
     assert len(found.ids) == len(set(found.ids))
     assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
     assert all(link.startswith("#") for link in found.links)
+
+
+def test_a_cell_is_one_thing_beside_its_title_on_a_phone(page: str) -> None:
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page, re.DOTALL)
+    assert len(cells) > 300
+    assert all(cell.startswith("<div>") and cell.endswith("</div>") for cell in cells)
 
 
 def test_the_page_loads_nothing(page: str) -> None:
@@ -122,9 +136,7 @@ def test_the_pdf_is_made_to_be_kept_and_read_aloud(printed: bytes) -> None:
 
 
 def test_the_summary_is_one_page(whole: tuple[Document, dict[str, Any]]) -> None:
-    asked = "#context [#metadata(here().page()) <end>]\n#contents()"
-    (found,) = json.loads(typst.query(source(*whole).replace("#contents()", asked).encode(), "<end>"))
-    assert found["value"] == 1
+    assert summary_ends(source(*whole)) == 1
 
 
 def test_the_summary_of_many_is_one_page_as_well(example: Gathered, laws: list[Law]) -> None:
@@ -152,10 +164,7 @@ def test_the_summary_of_many_is_one_page_as_well(example: Gathered, laws: list[L
     ]
     found = dataclasses.replace(example, workloads=names, answers=answers, decisions=decisions)
     document = build(found, laws, [])
-    asked = "#context [#metadata(here().page()) <end>]\n#contents()"
-    told = source(document, carried(document, found, [])).replace("#contents()", asked)
-    (where,) = json.loads(typst.query(told.encode(), "<end>"))
-    assert where["value"] == 1
+    assert summary_ends(source(document, carried(document, found, []))) == 1
 
 
 @pytest.mark.parametrize("name", NASTY)
