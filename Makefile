@@ -63,8 +63,8 @@ protos: setup ## Generate the stubs from the contract.
 	@tools/protos.sh
 
 .PHONY: docs
-docs: setup ## Generate docs/settings.md from the settings' docstrings.
-	@$(BIN)/python -m tools.settings_page
+docs: setup ## Generate docs/settings.md from the settings' docstrings, and docs/commands.md from the commands.
+	@$(BIN)/python -m tools.settings_page && $(BIN)/python -m playbook.reference
 
 .PHONY: format
 format: setup ## Bring the code into shape.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
-from deploy.local.config import Local
-from playbook.classifier_client import stopped
-from services.common.settings import ClickHouse, Section, SettingsError, load
+from playbook.configured import Places, configured
+from playbook.stopped import stopped
+from services.common.settings import ClickHouse
 
 CONNECT_TIMEOUT_S = 1.0
 """Longest wait for the server to take a connection."""
@@ -23,27 +23,28 @@ READ_TIMEOUT_S = 60
 WRITE_TIMEOUT_S = 600
 """Longest wait for an insert or for a query of the writer: an import's are large."""
 
+_SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^'\")\]]+)")
+
 UNREACHABLE = (ClickHouseError, OSError)
 """What a query raises if the server is away or refuses."""
 
 
-class _Where(Section):
+class _Where(Places):
     """What a caller must know of the settings."""
 
     clickhouse: ClickHouse = ClickHouse()
-    local: Local = Local()
 
 
 def reader(settings: Path) -> Client:
     """A client of the analysts' user; close it. What is wrong is told in a line, with exit code 1."""
-    where = _where(settings)
+    where = configured(_Where, settings)
     return _client(read_store(where.clickhouse, where.local.state_dir), READ_TIMEOUT_S)
 
 
 def writer(settings: Path) -> Client:
     """A client of the services' user, who may insert; close it. What is wrong is told in a line, with exit
     code 1."""
-    where = _where(settings)
+    where = configured(_Where, settings)
     return _client(write_store(where.clickhouse, where.local.state_dir), WRITE_TIMEOUT_S)
 
 
@@ -87,23 +88,19 @@ def connect(store: ClickHouse, timeout_s: int = READ_TIMEOUT_S) -> Client:
 
 def first_line(error: Exception) -> str:
     """What an error says, short enough for a terminal."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-
-
-def _where(settings: Path) -> _Where:
-    try:
-        return load(_Where, *_Where.model_fields, path=settings, environment=os.environ)
-    except SettingsError as error:
-        raise stopped(str(error)) from None
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    # An error of the connection quotes all that was tried; what the system says of it is enough.
+    cause = _SYSTEM_ERROR.search(text)
+    return cause[1] if cause else text[:300]
 
 
 def _client(store: ClickHouse, timeout_s: int) -> Client:
     try:
         return connect(store, timeout_s)
     except UNREACHABLE as error:
+        step = "start everything with `make run`, or set [clickhouse] and HOMEWARD_CLICKHOUSE__PASSWORD."
         raise stopped(
-            f"ClickHouse at {store.url} does not answer: {first_line(error)}; start everything with `make"
-            " run`, or set [clickhouse] and HOMEWARD_CLICKHOUSE__PASSWORD"
+            f"ClickHouse at {store.url} does not answer: {first_line(error)}", step, reason="SERVICE_DOWN"
         ) from None
 
 

@@ -14,7 +14,6 @@ from services.common.ids import uuid_text
 from services.common.sampling import PPM
 from services.common.stages import Place
 from services.common.words import Stage
-from services.shadow.core.detector import ALARM
 
 US_PER_S = 1_000_000
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -72,6 +71,9 @@ def log_m(item: shadow_pb2.Migration) -> float | None:
 
 def alarm_words(item: shadow_pb2.Migration) -> str:
     """How near the alarm is; empty before its first vote."""
+    # numpy takes a quarter of a second, which a rollback should not wait for.
+    from services.shadow.core.detector import ALARM
+
     found = log_m(item)
     if found is None:
         return ""

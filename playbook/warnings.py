@@ -152,7 +152,7 @@ def _unnamed(rows: Sequence[Traffic]) -> Warning | None:
         "warning",
         "",
         f"{unnamed / requests:.0%} of {requests:,} requests have no workload",
-        "`homeward workload discover` proposes workloads for them",
+        "`homeward inventory discover` proposes workloads for them",
     )
 
 

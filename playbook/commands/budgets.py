@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,9 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.classifier_client import stopped
-from services.common.settings import DEFAULT_FILE, Budget, Name, Section, SettingsError, load
-from services.ledger.config import Ledger
+from playbook.configured import Places, configured
+from playbook.refused import refused
+from playbook.shown import table_or_records, tell, tell_json, tell_next
+from services.common.settings import DEFAULT_FILE, Budget, Name
 
 TIMEOUT_S = 10.0
 """Longest wait for the ledger."""
@@ -27,10 +26,9 @@ NEARLY = 80
 """Percent of a limit, spent and set aside together, above which there is a warning."""
 
 
-class _Config(Section):
+class _Config(Places):
     """What the command must know of the settings."""
 
-    ledger: Ledger = Ledger()
     budgets: dict[Name, Budget] = {}
 
 
@@ -66,17 +64,18 @@ def budgets(
     Reserved is set aside for calls that are under way. Budgets cap what is spent in the cloud.
 
     --json has: budgets (name, covers, period, period_start, limit_nanos, spent_nanos, reserved_nanos,
-    left_nanos, unknown_count, at_cap, level).
+    left_nanos, unknown_count, at_cap, level); next_step.
     """
-    try:
-        config = load(_Config, *_Config.model_fields, path=settings, environment=os.environ)
-    except SettingsError as error:
-        raise stopped(str(error)) from None
+    config = configured(_Config, settings)
     rows = [_row(item, config.budgets.get(item.name)) for item in _ask(config.ledger.grpc, settings)]
+    # Of either side: the ledger runs with the settings that it was started with.
+    strange = sorted(set(config.budgets) ^ {row.name for row in rows})
+    step = _next(rows, strange, settings)
     if as_json:
-        typer.echo(json.dumps({"budgets": [asdict(row) for row in rows]}))
+        tell_json({"budgets": [asdict(row) for row in rows]}, step)
     else:
-        _print(rows, set(config.budgets), settings)
+        _print(rows, strange, settings)
+        tell_next(step)
 
 
 def _ask(address: str, settings: Path) -> Sequence[ledger_pb2.Budget]:
@@ -86,13 +85,7 @@ def _ask(address: str, settings: Path) -> Sequence[ledger_pb2.Budget]:
                 ledger_pb2.ListBudgetsRequest(), timeout=TIMEOUT_S
             )
         except grpc.RpcError as error:
-            code, details = error.code(), " ".join((error.details() or "").split())
-            if code is grpc.StatusCode.UNIMPLEMENTED:
-                raise stopped(f"the ledger at {address} has no budgets; is it of this version?") from None
-            raise stopped(
-                f"the ledger at {address} does not answer ({details or code.name}); start everything with"
-                f" `make run`, or it alone with `python -m services.ledger {settings}`"
-            ) from None
+            raise refused(error, "ledger", address, settings, "ask it again.") from None
     return answer.budgets
 
 
@@ -122,23 +115,17 @@ def _covers(budget: Budget | None) -> str:
     return ", ".join(f"{word} {value}" for word, value in words.items() if value) or "all cloud legs"
 
 
-def _print(rows: Sequence[Row], in_settings: set[str], settings: Path) -> None:
+def _print(rows: Sequence[Row], strange: Sequence[str], settings: Path) -> None:
     console = Console()
     if not rows:
         console.print("There are no budgets.")
     else:
-        console.print(_table(rows))
+        console.print(table_or_records(_table(rows), console.width))
     for row in rows:
         for warning in _warnings(row):
-            console.print(f"\n[bold]warning[/bold]: {escape(warning)}", soft_wrap=True)
-    strange = sorted(in_settings ^ {row.name for row in rows})
+            tell(f"\nwarning: {warning}")
     if strange:
-        console.print(
-            f"\n[bold]warning[/bold]: the ledger runs with other settings than {escape(str(settings))}:"
-            f" {escape(', '.join(strange))}",
-            soft_wrap=True,
-        )
-    console.print(f"\nNext: {escape(_next(rows, strange, settings))}", soft_wrap=True)
+        tell(f"\nwarning: the ledger runs with other settings than {settings}: {', '.join(strange)}")
 
 
 def _table(rows: Sequence[Row]) -> Table:

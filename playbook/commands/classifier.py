@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +9,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from playbook.shown import tell_json, tell_next
+from playbook.stopped import stopped
 from services.common.errors import DomainError
-
-app = typer.Typer(no_args_is_help=True, help="The classifier, which names the work of a request.")
 
 MODEL = Path(__file__).parents[2] / "models" / "classifier"
 
 
-@app.command("evaluate")
 def evaluate(
     file: Annotated[
         Path,
@@ -47,7 +45,7 @@ def evaluate(
     abstained (the share of which production says nothing); risk_coverage (coverage, accuracy and
     tier_accuracy of the most confident 95, 90, 80 and 60 %); by_class; by_source; confusion (labels,
     matrix, and no_guess: rows in a language that the model does not know, which count as wrong); latency_ms
-    (p50, p99 of one request).
+    (p50, p99 of one request); next_step.
     """
     # Loading numpy and onnxruntime takes longer than all other commands together.
     from playbook.evaluation import printed, task_types
@@ -58,17 +56,20 @@ def evaluate(
         rows = read_rows(file)
         reader = Reader(model, threads=1)
     except (DomainError, OSError, ValueError) as error:
-        typer.echo(getattr(error, "message", None) or str(error), err=True)
-        raise typer.Exit(1) from None
-    with Progress(console=Console(stderr=True)) as progress:
+        raise stopped(getattr(error, "message", None) or str(error), f"correct {file}.") from None
+    console = Console(stderr=True)
+    with Progress(console=console, disable=as_json or not console.is_terminal) as progress:
         task = progress.add_task(f"Reading {len(rows):,} requests", total=len(rows))
         found = task_types.outcomes(
             rows, reader, reader.general.abstain_below, lambda: progress.advance(task)
         )
     report = task_types.report(found)
-    typer.echo(json.dumps(report) if as_json else printed.page(report))
-    typer.echo(
-        "\nNext: where it errs, make the workload known: `homeward workload add NAME --examples FILE.jsonl` "
-        "names it from 5 to 50 of its requests.",
-        err=as_json,
+    step = (
+        "where it errs, make the workload known: `homeward workload add NAME --examples FILE.jsonl` names it"
+        " from 5 to 50 of its requests."
     )
+    if as_json:
+        tell_json(report, step)
+        return
+    typer.echo(printed.page(report))
+    tell_next(step)

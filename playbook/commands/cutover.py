@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +9,16 @@ from typing import Annotated
 import typer
 from homeward.shadow.v1 import shadow_pb2
 
+from playbook import completing
 from playbook.shadow_client import TIMEOUT_S, shadow
+from playbook.shown import tell, tell_json, tell_next
 from playbook.standing import document, next_place, place
 from services.common.settings import DEFAULT_FILE
 from services.common.words import Stage
 
-Workload = Annotated[str, typer.Argument(help="The workload that moves.")]
+Workload = Annotated[
+    str, typer.Argument(help="The workload that moves.", autocompletion=completing.workloads)
+]
 Settings = Annotated[Path, typer.Option(metavar="FILE", help="The settings, which say where shadow is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -38,24 +41,24 @@ def cutover(
     The key is HOMEWARD_API_KEY, or that of `make run`; it needs the scope `approvals`. Each move is a
     decision in the journal, with the key's name and the evidence.
 
-    --json has: moved; policy_version; migration (as `homeward shadow show --json` has it).
+    --json has: moved; policy_version; migration (as `homeward shadow show --json` has it); next_step.
     """
     ask = shadow_pb2.CutOverRequest(request_id=uuid.uuid4().bytes, workload=workload, approve=approve)
     with shadow(settings) as caller:
         done = caller.service.CutOver(ask, timeout=TIMEOUT_S, metadata=caller.metadata)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "moved": done.moved,
-                    "policy_version": done.policy_version,
-                    "migration": document(done.migration),
-                },
-                ensure_ascii=False,
-            )
-        )
+        told = {
+            "moved": done.moved,
+            "policy_version": done.policy_version,
+            "migration": document(done.migration),
+        }
+        tell_json(told, _next(workload, done))
         return
-    typer.echo(_moved(workload, done) if done.moved else _waits(workload, done))
+    if done.moved:
+        tell(f"{workload} is {place(done.migration)} since policy version {done.policy_version}.")
+    else:
+        tell(_waits(workload, done))
+    tell_next(_next(workload, done))
 
 
 def rollback(
@@ -74,7 +77,7 @@ def rollback(
 
     The key is HOMEWARD_API_KEY, or that of `make run`; it needs the scope `approvals`.
 
-    --json has: policy_version; migration (as `homeward shadow show --json` has it).
+    --json has: policy_version; migration (as `homeward shadow show --json` has it); next_step.
     """
     if not reason.strip():
         raise typer.BadParameter("say why by --reason: it stands in the journal")
@@ -83,47 +86,34 @@ def rollback(
     ask = shadow_pb2.RollBackRequest(request_id=uuid.uuid4().bytes, workload=workload, reason=reason.strip())
     with shadow(settings) as caller:
         done = caller.service.RollBack(ask, timeout=TIMEOUT_S, metadata=caller.metadata)
-    if as_json:
-        typer.echo(
-            json.dumps(
-                {"policy_version": done.policy_version, "migration": document(done.migration)},
-                ensure_ascii=False,
-            )
-        )
-        return
-    typer.echo(
-        f"{workload} is {place(done.migration)} since policy version {done.policy_version}; the cloud answers"
-        " all of its requests.\n\n"
-        f"Next: find the cause; then `homeward shadow start {workload}` begins a new epoch, with half of the"
-        " error."
+    step = (
+        f"find the cause; then `homeward shadow start {workload}` begins a new epoch, with half of the error."
     )
+    if as_json:
+        told = {"policy_version": done.policy_version, "migration": document(done.migration)}
+        tell_json(told, step)
+        return
+    tell(
+        f"{workload} is {place(done.migration)} since policy version {done.policy_version}; the cloud answers"
+        " all of its requests."
+    )
+    tell_next(step)
 
 
-def _moved(workload: str, done: shadow_pb2.CutOverResponse) -> str:
+def _next(workload: str, done: shadow_pb2.CutOverResponse) -> str:
     at, after = place(done.migration), next_place(done.migration)
-    lines = [f"{workload} is {at} since policy version {done.policy_version}.", ""]
+    if not done.moved:
+        where = f" to {after}" if after else ""
+        return f"nothing to do; it goes{where} by itself. `homeward shadow show {workload}` shows when."
     if at.stage is Stage.HOME or after is None:
-        lines.append(
-            "Next: `homeward status` watches it; it rolls itself back if the alarm or a breaker says so."
-        )
-    else:
-        lines.append(
-            f"Next: {after}, once this step has lasted long enough; `homeward shadow show {workload}` shows"
-            f" what keeps it. `homeward rollback {workload} --reason TEXT` is the way back."
-        )
-    return "\n".join(lines)
+        return "`homeward status` watches it; it rolls itself back if the alarm or a breaker says so."
+    return (
+        f"{after}, once this step has lasted long enough; `homeward shadow show {workload}` shows what keeps"
+        f" it. `homeward rollback {workload} --reason TEXT` is the way back."
+    )
 
 
 def _waits(workload: str, done: shadow_pb2.CutOverResponse) -> str:
-    after = next_place(done.migration)
-    where = f" to {after}" if after else ""
     blocks = [f"  - {block}" for block in done.migration.blocks]
     kept = ["The move is approved, and waits for:", *blocks] if blocks else ["The move is approved."]
-    return "\n".join(
-        [
-            f"{workload} is {place(done.migration)}, and has not moved yet.",
-            *kept,
-            "",
-            f"Next: nothing to do; it goes{where} by itself. `homeward shadow show {workload}` shows when.",
-        ]
-    )
+    return "\n".join([f"{workload} is {place(done.migration)}, and has not moved yet.", *kept])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,16 +26,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from playbook.classifier_client import stopped
 from playbook.clickhouse_client import UNREACHABLE, first_line, writer
+from playbook.configured import configured
 from playbook.inventory.importing import Advance, ConflictError, Outcome, import_file
 from playbook.inventory.naming import Namer
 from playbook.inventory.pricing import Pricer
 from playbook.inventory.sniff import COSTS, Export, UnknownFormatError, open_export
 from playbook.inventory.store import Store
+from playbook.shown import tell, tell_json, tell_next
+from playbook.stopped import stopped
 from services.classifier.config import Classifier
 from services.common.server import MAX_MESSAGE_BYTES
-from services.common.settings import DEFAULT_FILE, Section, SettingsError, load
+from services.common.settings import DEFAULT_FILE, Section
 from services.ledger.adapters.prices import PriceList
 from services.ledger.config import PriceSettings
 
@@ -84,12 +84,9 @@ def import_(
     --json has: dry_run; files, of each name, format, file_sha256, rows, bad_rows, left_out (rows that are no
     LLM spend, by what they are), first_time, last_time, days, cost_nanos (list price, as far as known),
     unknown_prices (provider, model, reason, rows), base_tier_rows, billed_nanos (by currency), groups,
-    naming_problem, problem (why it is not whole), replaced, also_from (source, provider, rows).
+    naming_problem, problem (why it is not whole), replaced, also_from (source, provider, rows); next_step.
     """
-    try:
-        config = load(_Settings, *_Settings.model_fields, path=settings, environment=os.environ)
-    except SettingsError as error:
-        raise stopped(str(error)) from None
+    config = configured(_Settings, settings)
     options = {"provider": provider, "model": model, "project": project}
     namers: list[Namer] = []
     outcomes: list[Outcome] = []
@@ -121,20 +118,19 @@ def import_(
                 )
             except ConflictError as error:
                 bar.stop()
-                raise stopped(_after(outcomes, str(error))) from None
+                step = "the same command with --replace takes out what would count twice."
+                raise stopped(str(error), step, details=_before(outcomes)) from None
             except UNREACHABLE as error:
                 bar.stop()
                 raise stopped(
-                    _after(
-                        outcomes,
-                        f"{export.path.name} was not imported to its end: {first_line(error)}; run the"
-                        " command again when that is mended, what is there already does not count twice",
-                    )
+                    f"{export.path.name} was not imported to its end: {first_line(error)}",
+                    "run the command again when that is mended; what is there already does not count twice.",
+                    details=_before(outcomes),
                 ) from None
             outcomes.append(outcome)
     if as_json:
         document = {"files": [_document(item) for item in outcomes], "dry_run": dry_run}
-        typer.echo(json.dumps(document, default=str))
+        tell_json(document, _next(outcomes, dry_run))
     else:
         _print(outcomes, dry_run)
 
@@ -143,9 +139,9 @@ def _opened(path: Path, options: dict[str, str], namer: Namer) -> Export:
     try:
         return open_export(path, observe=namer.observe, **options)
     except UnknownFormatError as error:
-        raise stopped(str(error)) from None
+        raise stopped(str(error), "docs/imports.md lists the formats, and how to export them.") from None
     except OSError as error:
-        raise stopped(f"{path} can't be read: {error.strerror or error}") from None
+        raise stopped(f"{path} can't be read: {error.strerror or error}", "name another file.") from None
 
 
 @contextmanager
@@ -160,9 +156,10 @@ def _ready(store: Store) -> None:
         if store.ready():
             return
     except UNREACHABLE as error:
-        raise stopped(f"ClickHouse does not answer: {first_line(error)}") from None
+        raise stopped(f"ClickHouse does not answer: {first_line(error)}", reason="SERVICE_DOWN") from None
     raise stopped(
-        "ClickHouse has no table homeward.usage: the ledger makes it when it starts; start it with `make run`"
+        "ClickHouse has no table homeward.usage: the ledger makes it when it starts",
+        "start the ledger with `make run`.",
     )
 
 
@@ -197,11 +194,8 @@ def _bar(progress: Progress, export: Export) -> tuple[Progress, Advance]:
     return progress, advance
 
 
-def _after(outcomes: Sequence[Outcome], message: str) -> str:
-    if not outcomes:
-        return message
-    done = ", ".join(f"{item.name} ({item.rows:,} rows)" for item in outcomes)
-    return f"{message}\nImported before it: {done}"
+def _before(outcomes: Sequence[Outcome]) -> list[str]:
+    return [f"imported before it: {item.name} ({item.rows:,} rows)" for item in outcomes]
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
@@ -216,25 +210,20 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 
 
 def _print(outcomes: Sequence[Outcome], dry_run: bool) -> None:
-    console = Console()
-
-    def say(line: str) -> None:
-        console.print(escape(line), soft_wrap=True, highlight=False)
-
     for outcome in outcomes:
         for line in _lines(outcome, dry_run):
-            say(line)
-        say("")
+            tell(line)
+        tell("")
     unknown: Counter[tuple[str, str, str]] = sum((item.unknown for item in outcomes), Counter())
     if unknown:
-        say("Price unknown, which is not zero:")
+        tell("Price unknown, which is not zero:")
         for (provider, model, reason), rows in unknown.most_common(SHOWN_UNKNOWN):
-            say(f"  {rows:>11,} rows  {_model(provider, model)}: {reason}")
+            tell(f"  {rows:>11,} rows  {_model(provider, model)}: {reason}")
         if len(unknown) > SHOWN_UNKNOWN:
-            say(f"  and {len(unknown) - SHOWN_UNKNOWN} more; --json has all")
-        say(f"  {_remedy(unknown)}")
-        say("")
-    say(f"Next: {_next(outcomes, dry_run)}")
+            tell(f"  and {len(unknown) - SHOWN_UNKNOWN} more; --json has all")
+        tell(f"  {_remedy(unknown)}")
+        tell("")
+    tell_next(_next(outcomes, dry_run), gap=False)
 
 
 def _lines(outcome: Outcome, dry_run: bool) -> Iterator[str]:

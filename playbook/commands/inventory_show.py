@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
@@ -18,16 +16,18 @@ from clickhouse_connect.driver.client import Client
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from rich.console import Console
 
-from playbook.classifier_client import stopped
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
+from playbook.configured import configured
 from playbook.inventory.lines import Inventory, Line, Registered, first_step, inventory, ordered
 from playbook.inventory.ranking import MIN_MONTH_USD
 from playbook.inventory.saving import PUBLISHED, Basis, by_settings
 from playbook.inventory.spend import Tokens
 from playbook.inventory.sums import read_measured, read_spend
 from playbook.inventory.table import headline, reasons, remarks, table
+from playbook.shown import table_or_records, tell, tell_json, tell_next
+from playbook.stopped import stopped
 from services.classifier.config import Classifier
-from services.common.settings import DEFAULT_FILE, UNRESTRICTED, Name, Registry, SettingsError, load
+from services.common.settings import DEFAULT_FILE, UNRESTRICTED, Name, Registry
 from services.common.words import QualitySensitivity, TaskType, label
 from services.ledger.config import PoolSettings
 from services.ledger.core.pools import hourly_cost
@@ -90,22 +90,19 @@ def show(
         raise typer.BadParameter(f"{picture}: a picture ends in .png or .svg")
     if since and until and since > until:
         raise typer.BadParameter("--since is after --until")
-    try:
-        config = load(InventoryConfig, *InventoryConfig.model_fields, path=settings, environment=os.environ)
-    except SettingsError as error:
-        raise stopped(str(error)) from None
+    config = configured(InventoryConfig, settings)
     registry = registry_of(config)
     with closing(reader(settings)) as client:
         try:
             spend = read_spend(client, registry, since and since.date(), until and until.date())
             basis = basis_of(client, config)
         except UNREACHABLE as error:
-            raise stopped(_told(error)) from None
+            raise _away(error) from None
     found = inventory(spend, registry, basis, min_usd)
     if picture:
         _draw(found, picture)
     if as_json:
-        typer.echo(json.dumps(document(found), ensure_ascii=False))
+        tell_json(document(found), first_step(found))
         return
     _print(found, ordered(found.lines, by), limit, picture)
 
@@ -154,7 +151,6 @@ def document(found: Inventory) -> dict[str, Any]:
         ],
         "left_out_leg_days": dict(spend.left_out_legs),
         "left_out_cost_days": dict(spend.left_out_costs),
-        "next_step": first_step(found),
     }
 
 
@@ -256,13 +252,17 @@ def _draw(found: Inventory, picture: Path) -> None:
     try:
         draw(found, picture)
     except OSError as error:
-        raise stopped(f"{picture} can't be written: {error.strerror or error}") from None
+        raise stopped(
+            f"{picture} can't be written: {error.strerror or error}", "name another file."
+        ) from None
 
 
-def _told(error: Exception) -> str:
+def _away(error: Exception) -> Exception:
     if "UNKNOWN_TABLE" in str(error) or "UNKNOWN_DATABASE" in str(error):
-        return "ClickHouse has no tables for imports yet; a ledger that starts makes them (`make run`)"
-    return f"ClickHouse does not tell the figures: {first_line(error)}"
+        return stopped(
+            "ClickHouse has no tables for imports yet", "`make run`: a ledger that starts makes them."
+        )
+    return stopped(f"ClickHouse does not tell the figures: {first_line(error)}")
 
 
 def _print(found: Inventory, lines: list[Line], limit: int, picture: Path | None) -> None:
@@ -270,7 +270,7 @@ def _print(found: Inventory, lines: list[Line], limit: int, picture: Path | None
     if lines:
         console.print(headline(found), markup=False)
         console.print()
-        console.print(table(lines[:limit], console.width))
+        console.print(table_or_records(table(lines[:limit], console.width), console.width))
         if len(lines) > limit:
             console.print(f"… and {len(lines) - limit} more; --limit {len(lines)} shows them.")
         for title, told in (("Not candidates, or not yet", reasons(found)), ("To know", remarks(found))):
@@ -282,5 +282,5 @@ def _print(found: Inventory, lines: list[Line], limit: int, picture: Path | None
     else:
         console.print("Nothing is imported, and no leg of production in the cloud is booked.\n")
     if picture:
-        console.print(f"The picture is in {picture}.", markup=False, soft_wrap=True)
-    console.print(f"Next: {first_step(found)}", markup=False, soft_wrap=True)
+        tell(f"The picture is in {picture}.")
+    tell_next(first_step(found), gap=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import closing
 from dataclasses import asdict, fields
@@ -20,13 +19,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from playbook.audit import Audit, audit, creditor_name
-from playbook.classifier_client import stopped
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
-from playbook.commands.budgets import budgets
-from playbook.commands.pools import pools
-from playbook.commands.reconcile import reconcile
-from playbook.commands.reprice import reprice
-from playbook.commands.unknown import unknown
+from playbook.configured import wrong_settings
+from playbook.shown import tell, tell_json, tell_next
+from playbook.stopped import stopped
 from services.common.errors import DomainError
 from services.common.settings import DEFAULT_FILE, SettingsError
 from services.ledger.adapters.journal.database import Database, JournalAddressError, seen_head
@@ -34,12 +30,9 @@ from services.ledger.adapters.journal.entries import Entries
 from services.ledger.config import load_ledger
 from services.ledger.core.book import pool
 
-app = typer.Typer(no_args_is_help=True, help="What everything cost, in a book that balances.")
-
 NANOS = 1_000_000_000
 
 
-@app.command()
 def verify(
     noted: Annotated[
         str,
@@ -64,7 +57,7 @@ def verify(
     --json has: whole; difference (null, or what, entry_id, batch, workload, target, purpose, creditor,
     figure, book, clickhouse); entries; legs; unknown_legs; on_the_way_entries and on_the_way_legs, which the
     journal has and ClickHouse may not have yet; before_legs, booked before there was a journal; owed_nanos
-    (nano-dollars by creditor); idle_nanos (by pool); head_sha256.
+    (nano-dollars by creditor); idle_nanos (by pool); head_sha256; next_step.
     """
     if noted and not re.fullmatch("[0-9a-f]{64}", noted):
         raise typer.BadParameter("--noted is 64 hexadecimal digits, as `homeward ledger verify` prints them")
@@ -76,14 +69,16 @@ def verify(
                 found = _audited(database, client, noted, shown=not as_json)
         finally:
             client.close()
-    except (SettingsError, JournalAddressError) as error:
-        raise stopped(str(error)) from None
+    except SettingsError as error:
+        raise wrong_settings(error, settings) from None
+    except JournalAddressError as error:
+        raise stopped(str(error), "correct [ledger] journal_url in the settings.") from None
     except DomainError as error:
         raise stopped(error.message) from None
     except UNREACHABLE as error:
         raise stopped(f"ClickHouse does not tell its rows: {first_line(error)}") from None
     if as_json:
-        typer.echo(json.dumps(_document(found)))
+        tell_json(_document(found), _next(found))
     else:
         _print(found)
     if not found.whole:
@@ -121,8 +116,9 @@ def _audited(database: Database, client: Client, noted: str, *, shown: bool) -> 
     with database.reading() as db:
         last_id, _ = seen_head(db, "entry")
     console = Console(stderr=True)
+    seen = shown and console.is_terminal
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("entries"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not seen) as bar:
         task = bar.add_task("", total=last_id)
         return audit(
             Entries(database), client, lambda done: bar.update(task, completed=done), noted_sha256=noted
@@ -143,22 +139,26 @@ def _print(found: Audit) -> None:
         console.print()
         console.print(_owed(found))
     if found.head_sha256:
-        console.print(f"\nhash of the last entry\n  {found.head_sha256}")
+        tell(f"\nhash of the last entry\n  {found.head_sha256}")
     if found.difference is None:
         console.print("\n[bold]The book is whole.[/bold]")
-        next_step = "note the hash elsewhere; `--noted HASH` proves later that nothing before has changed."
-        if not found.entries:
-            next_step = "send a request through the router; README.md shows how."
-        elif found.unknown_legs:
-            next_step = "`homeward ledger unknown` lists the legs whose cost nobody knows."
     else:
         console.print("\n[bold]The book is not whole.[/bold] The first place, and figures up to there:")
-        console.print(f"  {escape(str(found.difference))}", soft_wrap=True)
-        next_step = (
+        tell(f"  {found.difference}")
+    tell_next(_next(found))
+
+
+def _next(found: Audit) -> str:
+    if found.difference is not None:
+        return (
             "find out who wrote there, besides the ledger. Never edit the journal; rows that ClickHouse"
             " lost come back from its backup, and a wrong price is corrected by `homeward ledger reprice`."
         )
-    console.print(f"\nNext: {next_step}", soft_wrap=True)
+    if not found.entries:
+        return "send a request through the router; README.md shows how."
+    if found.unknown_legs:
+        return "`homeward ledger unknown` lists the legs whose cost nobody knows."
+    return "note the hash elsewhere; `--noted HASH` proves later that nothing before has changed."
 
 
 def _counts(found: Audit) -> Table:
@@ -191,8 +191,3 @@ def dollars(amount_nanos: int) -> str:
     """Nano-dollars as dollars, to the nano-dollar."""
     whole, rest = divmod(abs(amount_nanos), NANOS)
     return f"{'-' if amount_nanos < 0 else ''}{whole:,}.{rest:09d}"
-
-
-# In the order of the help.
-for command in (unknown, reprice, pools, budgets, reconcile):
-    app.command()(command)

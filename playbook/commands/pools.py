@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -17,9 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.classifier_client import stopped
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
-from services.common.settings import DEFAULT_FILE, Name, Section, SettingsError, load
+from playbook.configured import configured
+from playbook.shown import tell, tell_json, tell_next
+from playbook.stopped import stopped
+from services.common.settings import DEFAULT_FILE, Name, Section
 from services.ledger.config import PoolSettings
 from services.ledger.core.pools import HourlyCost, hourly_cost, nanos_per_mtok
 
@@ -92,20 +92,18 @@ def pools(
     --json has: days; pools (name, gpus, upstreams, usd_per_hour by part, closed: periods, first_time,
     until_time, seconds, utilisation, cost_nanos = leg_cost_nanos + idle_nanos, legs, unknown_legs,
     input_tokens, output_tokens, nanos_per_mtok, input_nanos_per_mtok, output_nanos_per_mtok,
-    nanos_per_mtok_with_idle). Null is unknown.
+    nanos_per_mtok_with_idle); next_step. Null is unknown.
     """
+    known = configured(_Config, settings).pools
     try:
-        configured = load(_Config, "pools", path=settings, environment=os.environ).pools
         with closing(reader(settings)) as client:
             found = client.query(QUERY.read_text(encoding="utf-8"), parameters={"days": days})
             closed = {item["pool"]: _closed(item) for item in found.named_results()}
-    except SettingsError as error:
-        raise stopped(str(error)) from None
     except UNREACHABLE as error:
         raise stopped(f"ClickHouse does not tell the periods: {first_line(error)}") from None
-    rows = [_row(name, configured.get(name), closed.get(name)) for name in sorted({*configured, *closed})]
+    rows = [_row(name, known.get(name), closed.get(name)) for name in sorted({*known, *closed})]
     if as_json:
-        typer.echo(json.dumps({"days": days, "pools": [asdict(row) for row in rows]}, default=str))
+        tell_json({"days": days, "pools": [asdict(row) for row in rows]}, _next(rows, days))
     else:
         _print(rows, days)
 
@@ -154,16 +152,14 @@ def _average(sum_by_tokens: int, tokens: int) -> int | None:
 def _print(rows: Sequence[Row], days: int) -> None:
     console = Console()
     if not rows:
-        console.print("The settings have no pool of GPUs, and no period of one is closed.")
-        console.print("\nNext: docs/settings.md shows a [pools.NAME] section.", markup=False)
-        return
+        tell("The settings have no pool of GPUs, and no period of one is closed.\n")
     for row in rows:
         gpus = "" if not row.gpus else f": {row.gpus} GPU{'s' if row.gpus != 1 else ''}"
         of = f" of {', '.join(row.upstreams)}" if row.upstreams else " (no longer in the settings)"
         console.print(f"[bold]{escape(row.name)}[/bold]{gpus}{escape(of)}")
         console.print(_table(row))
         console.print()
-    console.print(f"Next: {escape(_next(rows, days))}", soft_wrap=True)
+    tell_next(_next(rows, days), gap=False)
 
 
 def _table(row: Row) -> Table:
@@ -182,13 +178,15 @@ def _table(row: Row) -> Table:
     hours = closed.seconds / 3600
     table.add_row(
         "closed",
-        f"{closed.periods:,} periods, {hours:,.2f} hours until {closed.until_time:%Y-%m-%d %H:%M} UTC",
+        f"{_many(closed.periods, 'period')}, {hours:,.2f} hours until {closed.until_time:%Y-%m-%d %H:%M} UTC",
     )
     table.add_row("used", f"{closed.utilisation:.1%} of the time")
-    legs = f"{closed.legs:,} legs, {closed.input_tokens:,} input and {closed.output_tokens:,} output tokens"
-    table.add_row("served", legs)
+    tokens = f"{closed.input_tokens:,} input and {closed.output_tokens:,} output tokens"
+    table.add_row("served", f"{_many(closed.legs, 'leg')}, {tokens}")
     if closed.unknown_legs:
-        table.add_row("", f"tokens of {closed.unknown_legs:,} legs were not counted: those bear nothing")
+        table.add_row(
+            "", f"tokens of {_many(closed.unknown_legs, 'leg')} were not counted: those bear nothing"
+        )
     table.add_row(
         "a million tokens",
         f"{_dollars(closed.nanos_per_mtok)} as used"
@@ -203,6 +201,10 @@ def _table(row: Row) -> Table:
     return table
 
 
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def _dollars(nanos: int | None) -> str:
     """Dollars with cents, or as many digits as a small amount needs."""
     if nanos is None:
@@ -211,10 +213,12 @@ def _dollars(nanos: int | None) -> str:
 
 
 def _next(rows: Sequence[Row], days: int) -> str:
+    if not rows:
+        return "docs/settings.md shows a [pools.NAME] section."
     if all(row.closed is None for row in rows):
         return (
-            f"send a leg to one of its upstreams; its period is closed after its end. The last {days} days"
-            " have none."
+            "send a leg to one of its upstreams; its period is closed after its end. The last"
+            f" {'day has' if days == 1 else f'{days} days have'} none."
         )
     if any(row.closed is not None and row.closed.unknown_legs for row in rows):
         return "`homeward ledger unknown` lists the legs whose tokens nobody counted."

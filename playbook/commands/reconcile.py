@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -19,8 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.classifier_client import stopped
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
+from playbook.configured import configured
 from playbook.inventory.amounts import dollars, percent
 from playbook.inventory.line_items import CACHE_WRITE, CACHED_INPUT, INPUT, OUTPUT, REQUEST
 from playbook.inventory.rows import BadRow
@@ -38,13 +36,16 @@ from playbook.reconcile.words import (
     signed,
     told,
 )
-from services.common.settings import DEFAULT_FILE, Section, SettingsError, load
+from playbook.shown import table_or_records, tell_json, tell_next
+from playbook.stopped import stopped
+from services.common.settings import DEFAULT_FILE, Section
 from services.ledger.adapters.prices import PriceList
 from services.ledger.config import PriceSettings
 from services.ledger.core.pricing import TOKENS_PER_RATE
 
 QUERY = Path(__file__).parents[1] / "queries" / "reconcile_book.sql"
 By = Literal["day", "model", "day-model"]
+GIVE_COSTS = "give a costs export of the provider; docs/imports.md says how to get one."
 
 
 class _Config(Section):
@@ -85,10 +86,7 @@ def reconcile(
     billed_quantity, billed_nanos, book_rate and bill_rate in nano-dollars per million; null is unknown).
     """
     allowed = _percent(tolerance)
-    try:
-        config = load(_Config, "prices", path=settings, environment=os.environ)
-    except SettingsError as error:
-        raise stopped(str(error)) from None
+    config = configured(_Config, settings)
     bill, bad = _read(invoice, provider)
     with closing(reader(settings)) as client:
         try:
@@ -103,18 +101,17 @@ def reconcile(
         remarks.append(f"{bad:,} rows could not be read and are left out.")
     step = next_step(cells, whole, within)
     if as_json:
-        document = {
+        document: dict[str, Any] = {
             **_figures(whole),
             "residual_size_nanos": whole.residual_size_nanos,
             "within_tolerance": within,
             "notes": remarks,
-            "next_step": step,
             "lines": [_line(cell) for cell in cells],
         }
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        tell_json(document, step)
     else:
         _print(cells, whole, by, limit, remarks)
-        typer.echo(f"\nNext: {step}")
+        tell_next(step)
     if not within:
         raise typer.Exit(1)
 
@@ -155,16 +152,16 @@ def _read(invoice: Path, provider: str) -> tuple[Bill, int]:
             else:
                 usage += 1
     except UnknownFormatError as error:
-        raise stopped(str(error)) from None
+        raise stopped(str(error), GIVE_COSTS) from None
     except OSError as error:
-        raise stopped(f"{invoice} can't be read: {error.strerror or error}") from None
+        raise stopped(f"{invoice} can't be read: {error.strerror or error}", GIVE_COSTS) from None
     if usage and not bill.lines:
         raise stopped(
-            f"{invoice} says what was used, not what was billed ({export.format}); give the provider's costs"
-            " export, or `homeward inventory import` this one"
+            f"{invoice} says what was used, not what was billed ({export.format})",
+            f"give the provider's costs export, or `homeward inventory import {invoice}`.",
         )
     if not bill.lines:
-        raise stopped(f"{invoice} has no amount in dollars ({export.format})")
+        raise stopped(f"{invoice} has no amount in dollars ({export.format})", GIVE_COSTS)
     return bill, bad
 
 
@@ -259,7 +256,7 @@ def _line(cell: Cell) -> dict[str, Any]:
 def _print(cells: Sequence[Cell], whole: Explained, by: By, limit: int, remarks: Sequence[str]) -> None:
     console = Console(highlight=False)
     lines = grouped(cells, by)
-    console.print(_table(lines[:limit], by))
+    console.print(table_or_records(_table(lines[:limit], by), console.width))
     if len(lines) > limit:
         console.print(f"… and {len(lines) - limit} more; --limit {len(lines)} shows them.")
     console.print()

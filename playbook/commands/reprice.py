@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from playbook.ledger_client import ledger
+from playbook.shown import tell, tell_json, tell_next
 from services.common.settings import DEFAULT_FILE
 
 TIMEOUT_S = 3600.0
@@ -50,7 +50,7 @@ def reprice(
     list; their pools' periods are closed by themselves.
 
     --json has: booked; entry_id (0 if nothing was booked); leg_count; found_count, of them those whose cost
-    was unknown; unknown_count, those whose cost still is; difference_nanos.
+    was unknown; unknown_count, those whose cost still is; difference_nanos; next_step.
     """
     if all_ and since is None:
         raise typer.BadParameter("--all needs --since: which legs shall cost what they would today?")
@@ -81,14 +81,13 @@ def reprice(
                 found = service.Reprice(request, timeout=TIMEOUT_S)
     if as_json:
         names = ("entry_id", "leg_count", "found_count", "unknown_count", "difference_nanos")
-        typer.echo(json.dumps({"booked": booked, **{name: getattr(found, name) for name in names}}))
+        tell_json({"booked": booked, **{name: getattr(found, name) for name in names}}, _next(found, booked))
         return
     if booked:
-        typer.echo(f"Booked as entry {found.entry_id}.")
-        typer.echo("\nNext: `homeward ledger verify` proves that the book is still whole.")
-        return
-    _print_found(found, all_)
-    typer.echo(f"\nNext: {_next(found)}")
+        tell(f"Booked as entry {found.entry_id}.")
+    else:
+        _print_found(found, all_)
+    tell_next(_next(found, booked))
 
 
 def _print_found(found: ledger_pb2.RepriceResponse, all_: bool) -> None:
@@ -105,7 +104,9 @@ def _print_found(found: ledger_pb2.RepriceResponse, all_: bool) -> None:
         console.print(f"{found.unknown_count:,} legs stay unknown.")
 
 
-def _next(found: ledger_pb2.RepriceResponse) -> str:
+def _next(found: ledger_pb2.RepriceResponse, booked: bool) -> str:
+    if booked:
+        return "`homeward ledger verify` proves that the book is still whole."
     if found.leg_count:
         return "the same command with --yes books the difference."
     if found.unknown_count:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,23 +13,14 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from playbook.classifier_client import stopped
-from playbook.commands.shadow_export import export
-from playbook.commands.shadow_funnel import funnel
-from playbook.commands.shadow_show import list_migrations, show
-from playbook.commands.shadow_start import start
+from playbook import completing
 from playbook.forecast import forecast as draw_forecast
 from playbook.replay import TripletError, duration_us, read_triplets
+from playbook.shown import table_or_records, tell, tell_json, tell_next
+from playbook.stopped import stopped
 from services.shadow.core.exact_interval import clopper_pearson
 from services.shadow.core.simulate import SCENARIOS, Plan, simulate
 from services.shadow.core.verdict import Rules, Verdict, Window, windows
-
-app = typer.Typer(no_args_is_help=True, help="Compare targets on the same requests, and check the verdict.")
-app.command("start")(start)
-app.command("list")(list_migrations)
-app.command("show")(show)
-app.command("funnel")(funnel)
-app.command("export")(export)
 
 SHOWN_WINDOWS = 40
 """Windows of the table at most, the last ones; --json has all."""
@@ -38,7 +28,6 @@ SEED = 1
 CONFIDENCE = 0.999
 
 
-@app.command()
 def replay(
     triplets: Annotated[
         Path | None,
@@ -59,7 +48,12 @@ def replay(
     ] = "",
     scenario: Annotated[
         str | None,
-        typer.Option("--simulate", metavar="SCENARIO", help="Draw experiments instead of reading triplets."),
+        typer.Option(
+            "--simulate",
+            metavar="SCENARIO",
+            autocompletion=completing.scenarios,
+            help="Draw experiments instead of reading triplets.",
+        ),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Experiments to draw.")] = 20_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -73,7 +67,7 @@ def replay(
     --json has: verdict; windows (epoch, start, n, log_k, lower_bound, upper_bound, histogram_sha256,
     verdict).
     With --simulate: scenario, runs, plan, and for the means "parity" and "margin" (the worst that must not
-    pass): ready, rejected (rate, low, high: Clopper and Pearson at 99.9 %).
+    pass): ready, rejected (rate, low, high: Clopper and Pearson at 99.9 %). Both have next_step.
     """
     try:
         named = tuple(item.strip() for item in strata.split(",") if item.strip())
@@ -88,7 +82,7 @@ def replay(
     found = _windows(triplets, rules, shown=not as_json)
     if as_json:
         document = {"verdict": _last(found), "windows": [_document(item) for item in found]}
-        typer.echo(json.dumps(document))
+        tell_json(document, _meaning(found, rules)[1])
     else:
         _print(found, rules)
 
@@ -97,11 +91,14 @@ def _windows(file: Path, rules: Rules, *, shown: bool) -> list[Window]:
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} triplets"))
     try:
-        with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+        with Progress(
+            *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
+        ) as bar:
             task = bar.add_task("", total=None)
             return windows(read_triplets(file, lambda count: bar.update(task, completed=count)), rules)
     except (TripletError, ValueError) as error:
-        raise stopped(str(error)) from None
+        step = "give a file of `homeward shadow export`; docs/verdict.md defines its columns."
+        raise stopped(str(error), step) from None
 
 
 def _last(found: list[Window]) -> Verdict:
@@ -125,7 +122,8 @@ def _document(item: Window) -> dict[str, object]:
 def _print(found: list[Window], rules: Rules) -> None:
     console = Console(highlight=False)
     if not found:
-        console.print("There is no triplet, and so no window.\n\nNext: sample a workload.")
+        tell("There is no triplet, and so no window.")
+        tell_next(_meaning(found, rules)[1])
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("epoch", "window (UTC)", "votes", "ln K", "needs", "E[D] at least", "verdict"):
@@ -141,30 +139,34 @@ def _print(found: list[Window], rules: Rules) -> None:
             f"{item.lower_bound:+.3f}",
             item.verdict,
         )
-    console.print(table)
+    console.print(table_or_records(table, console.width))
     if len(found) > SHOWN_WINDOWS:
         console.print(f"… and {len(found) - SHOWN_WINDOWS} windows before; --json has all.")
-    last = found[-1]
-    console.print(f"\n[bold]{last.verdict}[/bold]: {_meaning(last, len(found), rules)}", soft_wrap=True)
+    meaning, step = _meaning(found, rules)
+    tell(f"\n{found[-1].verdict}: {meaning}")
+    tell_next(step)
 
 
-def _meaning(last: Window, count: int, rules: Rules) -> str:
-    if last.verdict is Verdict.READY:
+def _meaning(found: list[Window], rules: Rules) -> tuple[str, str]:
+    """What the verdict means, and what to do."""
+    verdict, count = _last(found), len(found)
+    if not found:
+        return "there is no window", "`homeward shadow start WORKLOAD` samples a workload."
+    if verdict is Verdict.READY:
         return (
-            f"worse than −{rules.margin:g} is excluded at α = {rules.alpha:g} over all epochs."
-            "\n\nNext: compare histogram_sha256 (--json) with the decision's evidence in the journal."
+            f"worse than −{rules.margin:g} is excluded at α = {rules.alpha:g} over all epochs.",
+            "compare histogram_sha256 (--json) with the decision's evidence in the journal.",
         )
-    if last.verdict is Verdict.REJECTED:
+    if verdict is Verdict.REJECTED:
         return (
-            f"a gap beyond −{rules.margin:g} is shown."
-            "\n\nNext: another model, prompt or scorer is a new epoch, with half of the error."
+            f"a gap beyond −{rules.margin:g} is shown.",
+            "another model, prompt or scorer is a new epoch, with half of the error.",
         )
     if count < rules.min_windows:
-        return f"{count} of {rules.min_windows} windows.\n\nNext: wait for more days."
-    return "neither parity nor a gap is shown.\n\nNext: more samples a day, or more days."
+        return f"{count} of {rules.min_windows} windows.", "wait for more days."
+    return "neither parity nor a gap is shown.", "more samples a day, or more days."
 
 
-@app.command()
 def forecast(
     requests_per_day: Annotated[int, typer.Option(min=1, help="Of the workload.")],
     rate: Annotated[float, typer.Option(min=0.000001, max=1, help="Share that is sampled.")] = 0.1,
@@ -184,7 +186,8 @@ def forecast(
     Before there are samples the discordance is a guess: 10 % for short answers of a fixed form, 20 to 30 %
     for free text. In one experiment of twenty it takes longer than the last figure.
 
-    --json has: samples_per_day; days (median, p80, p95; null if more than a year); within_60_days (share).
+    --json has: samples_per_day; days (median, p80, p95; null if more than a year); within_60_days (share);
+    next_step.
     """
     samples = round(requests_per_day * rate)
     if not samples:
@@ -195,19 +198,16 @@ def forecast(
         raise typer.BadParameter(str(error)) from None
     found = draw_forecast(samples, discordance, margin=margin, alpha=alpha, epoch=1, min_windows=min_windows)
     told, within = found.windows, found.share_within(60)
+    step = "a higher --rate or a wider --margin shortens it; fewer than 14 days show no weekly rhythm."
     if as_json:
-        typer.echo(json.dumps({"samples_per_day": samples, "days": dict(told), "within_60_days": within}))
+        tell_json({"samples_per_day": samples, "days": dict(told), "within_60_days": within}, step)
         return
     words = {name: "more than a year" if day is None else f"{day} days" for name, day in told.items()}
-    console = Console(highlight=False)
-    console.print(
+    tell(
         f"At {samples:,} samples a day: about {words['median']}; {words['p80']} in four of five cases,"
-        f" {words['p95']} in nineteen of twenty.",
-        soft_wrap=True,
+        f" {words['p95']} in nineteen of twenty."
     )
-    console.print(
-        "\nNext: a higher --rate or a wider --margin shortens it; fewer than 14 days show no weekly rhythm."
-    )
+    tell_next(step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,12 +229,13 @@ def _simulate(name: str, rules: Rules, runs: int, *, as_json: bool) -> None:
     for label, mean in (("parity", 0.0), ("margin", -rules.margin)):
         drawn = simulate(SCENARIOS[name], mean, plan, runs, np.random.default_rng(SEED))
         found[label] = {"ready": _rate(drawn.ready, runs), "rejected": _rate(drawn.rejected, runs)}
+    step = "`make proof` runs all scenarios, with the twins that must fail."
     if as_json:
         document = {"scenario": name, "runs": runs, "plan": asdict(plan)}
         document |= {
             label: {key: asdict(rate) for key, rate in item.items()} for label, item in found.items()
         }
-        typer.echo(json.dumps(document))
+        tell_json(document, step)
         return
     console = Console(highlight=False)
     console.print(
@@ -252,5 +253,5 @@ def _simulate(name: str, rules: Rules, runs: int, *, as_json: bool) -> None:
             f"{rejected.rate:.4f}",
             f"{rejected.low:.4f}–{rejected.high:.4f}",
         )
-    console.print(table)
-    console.print("\nNext: `make proof` runs all scenarios, with the twins that must fail.")
+    console.print(table_or_records(table, console.width))
+    tell_next(step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -11,11 +10,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from playbook.classifier_client import stopped
+from playbook import completing
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
+from playbook.known import did_you_mean, workloads
+from playbook.shown import tell, tell_json, tell_next
+from playbook.stopped import stopped
 from playbook.triplets import Exported, NothingToExportError
 from playbook.triplets import export as export_triplets
 from services.common.settings import DEFAULT_FILE
@@ -27,7 +28,7 @@ _RULES = ("margin", "alpha", "window_us", "watermark_us", "min_windows", "strata
 
 
 def export(
-    workload: Annotated[str, typer.Argument(help="Whose triplets.")],
+    workload: Annotated[str, typer.Argument(help="Whose triplets.", autocompletion=completing.workloads)],
     file: Annotated[Path, typer.Argument(help="Parquet if its name ends in .parquet, else CSV.")],
     epoch: Annotated[int | None, typer.Option(min=1, help="One epoch; left out: all of them.")] = None,
     lane: Annotated[
@@ -45,7 +46,7 @@ def export(
     not yet sent to the book is missing: some seconds. docs/verdict.md defines the columns.
 
     --json has: file; rows; experiment_id; epochs (of each the epoch, its rules, and the verdict, log_k and
-    histogram_sha256 of its last window in the book).
+    histogram_sha256 of its last window in the book); next_step.
     """
     try:
         with closing(reader(settings)) as client, _bar(shown=not as_json) as bar:
@@ -57,7 +58,9 @@ def export(
             found = client.query(QUERY.read_text(encoding="utf-8"), parameters=known)
             epochs = list(found.named_results())
     except NothingToExportError as error:
-        raise stopped(f"{error}.\n\nNext: `homeward shadow funnel {workload}` shows what there is.") from None
+        near = did_you_mean(workload, workloads(settings))
+        step = f"`homeward shadow funnel {workload}` shows what there is."
+        raise stopped(f"{error}{near if workload not in near else ''}", step) from None
     except UNREACHABLE as error:
         raise stopped(f"the triplets can't be exported: {first_line(error)}") from None
     if as_json:
@@ -67,7 +70,7 @@ def export(
             "experiment_id": str(done.experiment_id),
             "epochs": epochs,
         }
-        typer.echo(json.dumps(told, default=str))
+        tell_json(told, _next(file, epochs, lane))
         return
     _print(file, done, epochs, lane)
 
@@ -91,30 +94,31 @@ def _length(value_us: int) -> str:
 
 
 def _bar(*, shown: bool) -> Progress:
+    console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} triplets"))
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
+    return Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
 
 
 def _print(file: Path, done: Exported, epochs: Sequence[Mapping[str, Any]], lane: str) -> None:
-    console = Console(highlight=False)
     which = ", ".join(map(str, done.epochs))
-    console.print(f"{done.rows:,} triplets of epoch {which} are in {escape(str(file))}.", soft_wrap=True)
+    tell(f"{done.rows:,} triplets of epoch {which} are in {file}.")
     for item in epochs:
         if item["verdict"]:
-            console.print(
+            tell(
                 f"The book says {item['verdict']} of epoch {item['epoch']}: ln K {item['log_k']:.4f},"
-                f" histogram {item['histogram_sha256']}.",
-                soft_wrap=True,
+                f" histogram {item['histogram_sha256']}."
             )
-    if not epochs or lane == "after":
-        console.print(
-            "\nNext: `homeward shadow replay --triplets` computes windows; the book has none of its own.",
-            soft_wrap=True,
-        )
-    elif any(item[name] != epochs[0][name] for item in epochs for name in _RULES):
-        console.print("\nNext: export one --epoch, since their rules differ; then replay it.")
+    step = _next(file, epochs, lane)
+    if "\n" in step:
+        # A command that is copied must be one line.
+        typer.echo(f"\nNext: {step}")
     else:
-        console.print(
-            f"\nNext: the same windows must come out of\n\n  {escape(replay_command(file, epochs[-1]))}",
-            soft_wrap=True,
-        )
+        tell_next(step)
+
+
+def _next(file: Path, epochs: Sequence[Mapping[str, Any]], lane: str) -> str:
+    if not epochs or lane == "after":
+        return f"`homeward shadow replay --triplets {file}` computes windows; the book has none of its own."
+    if any(item[name] != epochs[0][name] for item in epochs for name in _RULES):
+        return "export one --epoch, since their rules differ; then replay it."
+    return f"the same windows must come out of\n\n  {replay_command(file, epochs[-1])}"

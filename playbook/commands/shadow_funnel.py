@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,9 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.classifier_client import stopped
+from playbook import completing
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
 from playbook.commands.shadow_show import loss_words
+from playbook.known import did_you_mean, workloads
+from playbook.shown import table_or_records, tell, tell_json, tell_next
+from playbook.stopped import stopped
 from services.common.settings import DEFAULT_FILE
 
 QUERY = Path(__file__).parents[1] / "queries" / "shadow_funnel.sql"
@@ -23,7 +25,9 @@ STEPS = ("eligible", "sampled", "sent", "answered", "scored")
 
 
 def funnel(
-    workload: Annotated[str, typer.Argument(help="One workload; left out: all.")] = "",
+    workload: Annotated[
+        str, typer.Argument(help="One workload; left out: all.", autocompletion=completing.workloads)
+    ] = "",
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to look back, today (UTC) included.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     settings: Annotated[
@@ -38,7 +42,7 @@ def funnel(
     fails more often can't look better for it.
 
     --json has: days; rows (day, workload, epoch, eligible, sampled, sent, answered, scored, losses by
-    "step/reason").
+    "step/reason"); next_step.
     """
     try:
         with closing(reader(settings)) as client:
@@ -49,19 +53,20 @@ def funnel(
     except UNREACHABLE as error:
         raise stopped(f"ClickHouse does not tell the funnel: {first_line(error)}") from None
     if as_json:
-        typer.echo(json.dumps({"days": days, "rows": rows}, default=str))
+        tell_json({"days": days, "rows": rows}, _next(rows, workload))
         return
     console = Console(highlight=False)
     if not rows:
-        what = f" of {escape(workload)}" if workload else ""
-        console.print(f"Nothing{what} was compared in the last {days} days.", soft_wrap=True)
-        console.print(f"\nNext: `homeward shadow start {escape(workload) or 'WORKLOAD'}`.", soft_wrap=True)
+        what = f" of {workload}" if workload else ""
+        near = did_you_mean(workload, workloads(settings)) if workload else ""
+        tell(f"Nothing{what} was compared in the last {'day' if days == 1 else f'{days} days'}{near or '.'}")
+        tell_next(_next(rows, workload))
         return
-    console.print(_table(rows))
-    losses = _losses(rows)
-    for (step, reason), count in losses:
-        console.print(f"  {loss_words(step, reason, count)}", soft_wrap=True)
-    console.print(f"\nNext: {_next(rows)}", soft_wrap=True)
+    console.print(table_or_records(_table(rows), console.width))
+    losses = [f"  {loss_words(step, reason, count)}" for (step, reason), count in _losses(rows)]
+    if losses:
+        tell("\n".join(["", *losses]))
+    tell_next(_next(rows, workload))
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -86,7 +91,10 @@ def _losses(rows: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[str, str], in
     return sorted(sums.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _next(rows: Sequence[Mapping[str, Any]]) -> str:
+def _next(rows: Sequence[Mapping[str, Any]], workload: str) -> str:
+    which = workload or "WORKLOAD"
+    if not rows:
+        return f"`homeward shadow start {which}`."
     total = {step: sum(row[step] for row in rows) for step in STEPS}
     if not total["eligible"]:
         return "send requests of a compared workload; those above could not be compared."
@@ -94,4 +102,4 @@ def _next(rows: Sequence[Mapping[str, Any]]) -> str:
         return "wait, or raise --rate by a new epoch: nothing was drawn yet."
     if not total["scored"]:
         return "`homeward status` says what is down: nothing was scored."
-    return "`homeward shadow show WORKLOAD` shows what the samples say."
+    return f"`homeward shadow show {which}` shows what the samples say."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +13,10 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from playbook import completing
+from playbook.lines import fitted
 from playbook.shadow_client import shadow
-from playbook.shadow_pictures import draw_picture
+from playbook.shown import table_or_records, tell, tell_json, tell_next
 from playbook.standing import (
     alarm_words,
     document,
@@ -57,20 +58,21 @@ def list_migrations(as_json: AsJson = False, settings: Settings = DEFAULT_FILE) 
 
     ln K is the evidence against "worse than the margin"; READY needs what stands beside it.
 
-    --json has: policy_version; migrations (as `homeward shadow show --json` has each).
+    --json has: policy_version; migrations (as `homeward shadow show --json` has each); next_step.
     """
     with shadow(settings) as caller:
         found = caller.migrations()
+    step = "`homeward shadow show WORKLOAD` tells all of one of them."
+    if not found.migrations:
+        step = "`homeward workload add` registers one, `homeward inventory discover` proposes some."
     if as_json:
-        told = {
-            "policy_version": found.policy_version,
-            "migrations": [document(item) for item in found.migrations],
-        }
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        migrations = [document(item) for item in found.migrations]
+        tell_json({"policy_version": found.policy_version, "migrations": migrations}, step)
         return
     console = Console(highlight=False)
     if not found.migrations:
-        console.print("No workload is registered.\n\nNext: `homeward workload add`.")
+        tell("No workload is registered.")
+        tell_next(step)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in ("workload", "stage", "verdict", "votes", "ln K", "needs", "next"):
@@ -88,12 +90,12 @@ def list_migrations(as_json: AsJson = False, settings: Settings = DEFAULT_FILE) 
             f"{needed(item.experiment):.2f}" if compared else "–",
             str(after) if after else "–",
         )
-    console.print(table)
-    console.print("\nNext: `homeward shadow show WORKLOAD` tells all of one of them.")
+    console.print(table_or_records(table, console.width))
+    tell_next(step)
 
 
 def show(
-    workload: Annotated[str, typer.Argument(help="The workload.")],
+    workload: Annotated[str, typer.Argument(help="The workload.", autocompletion=completing.workloads)],
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -113,7 +115,7 @@ def show(
     --json has: workload, stage, sovereign_share_ppm, stage_time, next_stage, next_share_ppm, approved,
     blocks, alerts, experiment, needed_log_k, evidence (verdict, windows), windows_left (at the present pace),
     discordance, controls, log_m (the alarm after the cutover), funnel_today, funnel_epoch, capabilities.
-    Null is unknown. It draws only if --picture is given.
+    Null is unknown; next_step. It draws only if --picture is given.
     """
     if picture is not None and picture.suffix.lower() != ".png":
         raise typer.BadParameter(f"{picture}: a picture ends in .png")
@@ -123,16 +125,22 @@ def show(
     file = picture or folder / f"shadow-{workload}.png"
     drawn = bool(item.evidence.windows) and (picture is not None or not as_json)
     if drawn:
+        # matplotlib takes most of a second, which nobody should wait for without a picture.
+        from playbook.shadow_pictures import draw_picture
+
         draw_picture(item, file)
     if as_json:
-        typer.echo(json.dumps(document(item), ensure_ascii=False))
+        tell_json(document(item), next_step(item))
         return
     console = Console(highlight=False)
     for part in _page(item):
-        console.print(part, soft_wrap=not isinstance(part, (Table, Padding)))
+        if isinstance(part, Table):
+            console.print(Padding(table_or_records(part, console.width), (1, 0, 0, 0)))
+        else:
+            console.print(fitted(part, console.width) if console.is_terminal else part, soft_wrap=True)
     if drawn:
-        console.print(f"\nPicture: {escape(str(file))}", soft_wrap=True)
-    console.print(f"\nNext: {escape(next_step(item))}", soft_wrap=True)
+        tell(f"\nPicture: {file}")
+    tell_next(next_step(item))
 
 
 def _page(item: shadow_pb2.Migration) -> Iterable[Any]:
@@ -180,7 +188,7 @@ def _experiment(item: shadow_pb2.Migration) -> Iterable[Any]:
             f"  ln K {last.log_k:.2f} of {bar:.2f}, {votes(item.evidence):,} votes, E[D] from"
             f" {last.lower_bound:+.3f} to {last.upper_bound:+.3f}"
         )
-        yield Padding(_table(item), (1, 0, 0, 0))
+        yield _table(item)
         if len(windows) > SHOWN_WINDOWS:
             yield f"… and {len(windows) - SHOWN_WINDOWS} windows before; --json has all."
     yield from _controls(item)
@@ -224,7 +232,7 @@ def _losses(item: shadow_pb2.Migration) -> Iterable[str]:
     for name, funnel in (("today (UTC)", item.funnel_today), ("epoch", item.funnel_epoch)):
         if funnel.eligible_count or funnel.sent_count or funnel.losses:
             yield f"\nFunnel, {name}: {funnel_words(funnel)}"
-            yield from (f"  {loss}" for loss in losses_words(funnel))
+            yield from (f"  {escape(loss)}" for loss in losses_words(funnel))
 
 
 def funnel_words(funnel: shadow_pb2.Funnel) -> str:
@@ -247,7 +255,7 @@ def losses_words(funnel: shadow_pb2.Funnel) -> list[str]:
 def loss_words(step: str, reason: str, count: int) -> str:
     """`12 shed, queue (…what that means)`."""
     meaning = f" ({LOSSES[step]})" if step in LOSSES else ""
-    return escape(f"{count:,} {step}{': ' + reason if reason else ''}{meaning}")
+    return f"{count:,} {step}{': ' + reason if reason else ''}{meaning}"
 
 
 def _by_size(losses: Iterable[shadow_pb2.Loss]) -> list[shadow_pb2.Loss]:

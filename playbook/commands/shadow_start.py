@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,15 +14,19 @@ from homeward.shadow.v1 import shadow_pb2
 from rich.console import Console
 from rich.markup import escape
 
-from playbook.classifier_client import stopped
+from playbook import completing
+from playbook.configured import Places, configured, wrong_settings
 from playbook.cycles import Cycle, windows_of
+from playbook.known import did_you_mean
 from playbook.outlook import Outlook, document, outlook, words
 from playbook.replay import duration_us
 from playbook.shadow_client import TIMEOUT_S, Caller, shadow
+from playbook.shown import tell, tell_json, tell_next
 from playbook.standing import experiment_document, length, moment, needed, percent, seconds, window_s
-from services.classifier.config import Classifier
+from playbook.stopped import stopped
+from services.common.errors import Reason
 from services.common.sampling import PPM
-from services.common.settings import DEFAULT_FILE, Name, Section, SettingsError, Workload, load
+from services.common.settings import DEFAULT_FILE, Name, SettingsError, Workload
 from services.common.words import TaskType, label
 from services.shadow.core.experiment import ATTRIBUTES
 from services.shadow.core.scorers.judge import FORM
@@ -38,19 +40,21 @@ NANOS = 10**9
 MARGIN, ALPHA, RATE, REVERSE_RATE, WATERMARK = 0.02, 0.05, 0.1, 0.01, "1h"
 
 
-class _Config(Section):
+class _Config(Places):
     """What the command must know of the settings."""
 
-    classifier: Classifier = Classifier()
     workloads: dict[Name, Workload] = {}
 
 
 def start(
-    workload: Annotated[str, typer.Argument(help="The workload that is compared.")],
+    workload: Annotated[
+        str, typer.Argument(help="The workload that is compared.", autocompletion=completing.workloads)
+    ],
     scorer: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completing.scorers,
             help=f"What tells how far answers agree; default: by the workload's task type. {FORM}: a judge.",
         ),
     ] = None,
@@ -92,6 +96,7 @@ def start(
         list[str] | None,
         typer.Option(
             metavar="ATTRIBUTE",
+            autocompletion=completing.attributes,
             help=f"Each of its values must pass: {', '.join(ATTRIBUTES)}. May be repeated.",
         ),
     ] = None,
@@ -119,14 +124,11 @@ def start(
     (the share of samples that agree otherwise than the cloud with itself), or a guess of it.
 
     --json has: experiment; forecast (requests_per_day, votes_per_window, discordance, discordance_measured,
-    windows and days: median, p80, p95); null is unknown.
+    windows and days: median, p80, p95); null is unknown; next_step.
     """
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes: nobody would see what is asked")
-    try:
-        config = load(_Config, *_Config.model_fields, path=settings, environment=os.environ)
-    except SettingsError as error:
-        raise stopped(str(error)) from None
+    config = configured(_Config, settings)
     with shadow(settings) as caller:
         last = _last(caller, workload)
         wanted = shadow_pb2.Experiment(
@@ -153,7 +155,7 @@ def start(
         try:
             awaits = outlook(wanted, _discordance(caller, wanted), settings)
         except SettingsError as error:
-            raise stopped(str(error)) from None
+            raise wrong_settings(error, settings) from None
         if not as_json:
             _print(wanted, awaits)
         if not yes:
@@ -161,17 +163,18 @@ def start(
         ask = shadow_pb2.RegisterExperimentRequest(request_id=uuid.uuid4().bytes)
         ask.experiment.CopyFrom(wanted)
         done = caller.service.RegisterExperiment(ask, timeout=TIMEOUT_S, metadata=caller.metadata).experiment
+    step = (
+        f"let its requests come. `homeward shadow funnel {workload}` shows how far they get,"
+        f" `homeward shadow show {workload}` what they say."
+    )
     if as_json:
         told = {"experiment": experiment_document(done), "forecast": document(awaits, done)}
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        tell_json(told, step)
         return
     begin = moment(done.start_time)
     when = f" from {begin:%Y-%m-%d %H:%M:%S} UTC, the start of a whole window" if begin else ""
-    typer.echo(
-        f"\nRegistered: epoch {done.epoch}, whose votes count{when}.\n\n"
-        f"Next: let its requests come. `homeward shadow funnel {workload}` shows how far they get, `homeward"
-        f" shadow show {workload}` what they say."
-    )
+    tell(f"\nRegistered: epoch {done.epoch}, whose votes count{when}.")
+    tell_next(step)
 
 
 def _chosen(given: float | None, before: float | None, default: float) -> float:
@@ -194,16 +197,18 @@ def _default_scorer(workload: str, config: _Config) -> str:
     if workload not in kinds:
         known = ", ".join(sorted(kinds)) or "none"
         raise stopped(
-            f"no workload {workload!r} is registered (there are: {known}).\n\nNext: `homeward workload add`,"
-            " or name a --scorer if it is only declared by its requests."
+            f"no workload {workload!r} is registered (there are: {known}){did_you_mean(workload, kinds)}",
+            "`homeward workload add`, or name a --scorer if it is only declared by its requests.",
+            reason=Reason.WORKLOAD_NOT_FOUND,
         )
     found = DEFAULT_SCORERS.get(kinds[workload])
     if found is None:
         kind = kinds[workload] or "unknown"
         raise stopped(
             f"the task type of {workload} is {kind}, which has no scorer of its own: two right answers may"
-            f" share nothing.\n\nNext: name one by --scorer: {FORM} (a model of the router's that serves"
-            f" neither arm, as a judge), {', '.join(SCORER_NAMES)}."
+            " share nothing",
+            f"name one by --scorer: {FORM} (a model of the router's that serves neither arm, as a judge),"
+            f" {', '.join(SCORER_NAMES)}.",
         )
     return found
 

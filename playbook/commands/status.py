@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,15 +18,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.local.config import LocalConfig
-from playbook.classifier_client import stopped
 from playbook.clickhouse_client import UNREACHABLE, connect, first_line, read_store
 from playbook.commands.shadow_show import next_step
 from playbook.commands.status_migrations import Migrations, documents, read_migrations, section
+from playbook.configured import Places, configured
 from playbook.savings import Saved, read_saved
+from playbook.shown import table_or_records, tell, tell_json, tell_next
 from playbook.standing import waits_for_approval
 from playbook.warnings import Traffic, Warning, warnings
-from services.common.settings import DEFAULT_FILE, ClickHouse, Name, SettingsError, Workload, load
+from services.common.settings import DEFAULT_FILE, ClickHouse, Name, Workload
 from services.common.words import Evidence, label
 
 QUERIES = Path(__file__).parents[1] / "queries"
@@ -37,9 +35,10 @@ TIMEOUT_S = 1.0
 EVIDENCE = tuple(label(item) for item in Evidence)
 
 
-class _Config(LocalConfig):
+class _Config(Places):
     """What the command must know of the settings."""
 
+    clickhouse: ClickHouse = ClickHouse()
     workloads: dict[Name, Workload] = {}
 
 
@@ -118,17 +117,14 @@ def status(
     the requests that were answered at home would have cost in the cloud, at the mean of the same workload's
     requests there, less what they cost, without the pools' idle hours.
 
-    --json has: days; services (name, address, up); workloads (of each the figures; null is unknown; the
-    workload "" is what was not named), null if ClickHouse does not answer; migrations (of each what `homeward
-    shadow show --json` has, days_left, and saved: nanos, why it is unknown or not all, home_requests,
-    home_nanos, cloud_nanos_per_request, experiment_nanos), null if nobody tells; warnings (kind, level,
-    workload, message, next_step).
+    --json has: days; services (name, address, up); problem (what is wrong with ClickHouse); workloads (of
+    each the figures; null is unknown; the workload "" is what was not named), null if ClickHouse does not
+    answer; migrations (of each what `homeward shadow show --json` has, days_left, and saved: nanos, why it is
+    unknown or not all, home_requests, home_nanos, cloud_nanos_per_request, experiment_nanos), null if nobody
+    tells; warnings (kind, level, workload, message, next_step); next_step.
     """
-    try:
-        config = load(_Config, *_Config.model_fields, path=settings, environment=os.environ)
-        store = read_store(config.clickhouse, config.local.state_dir)
-    except SettingsError as error:
-        raise stopped(str(error)) from None
+    config = configured(_Config, settings)
+    store = read_store(config.clickhouse, config.local.state_dir)
     addresses = {name: getattr(config, name).grpc for name in ("router", "classifier", "ledger", "shadow")}
     with ThreadPoolExecutor(len(addresses) + 2) as pool:
         figures = pool.submit(_figures, store, days)
@@ -141,19 +137,19 @@ def status(
     services.append(Service("clickhouse", store.url, problem is None))
     registered = _registered(config.classifier.grpc) or set(config.workloads)
     found = warnings([row.traffic() for row in known], registered) if known is not None else []
+    page = Page(services, known, problem, migrations, saved, found, days)
     if as_json:
         document = {
             "days": days,
             "services": [asdict(item) for item in services],
+            "problem": problem,
             "workloads": None if known is None else [asdict(row) for row in known],
             "migrations": documents(migrations, saved),
             "warnings": [asdict(item) for item in found],
         }
-        typer.echo(json.dumps(document, default=str))
-        if problem:
-            typer.echo(problem, err=True)
+        tell_json(document, _next(page))
     else:
-        _print(Page(services, known, problem, migrations, saved, found, days))
+        _print(page)
     if not all(item.up for item in services):
         raise typer.Exit(1)
 
@@ -245,22 +241,26 @@ def _print(page: Page) -> None:
         )
     console.print()
     if page.problem:
-        console.print(escape(page.problem), soft_wrap=True)
+        tell(page.problem)
     elif page.rows:
-        console.print(_table(page.rows, page.days))
+        console.print(table_or_records(_table(page.rows, page.days), console.width))
     else:
-        console.print(f"No requests in the last {page.days} days.")
+        tell(f"No requests in the last {_days(page.days)}.")
     console.print()
     console.print(section(page.migrations, page.saved))
     for warning in page.warnings:
-        console.print(f"\n[bold]{warning.level}[/bold]: {escape(warning.message)}", soft_wrap=True)
-        console.print(f"  {escape(warning.next_step)}", soft_wrap=True)
-    console.print(f"\nNext: {escape(_next(page))}", soft_wrap=True)
+        tell(f"\n{warning.level}: {warning.message}")
+        tell(f"  {warning.next_step}")
+    tell_next(_next(page))
+
+
+def _days(count: int) -> str:
+    return "day" if count == 1 else f"{count} days"
 
 
 def _table(rows: Sequence[Row], days: int) -> Table:
     table = Table(
-        title=f"Requests of the last {days} days",
+        title=f"Requests of the last {_days(days)}",
         title_justify="left",
         box=None,
         pad_edge=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence, Set
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -16,9 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.classifier_client import stopped
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
-from services.common.settings import DEFAULT_FILE, Name, Section, SettingsError, load
+from playbook.configured import configured
+from playbook.shown import table_or_records, tell, tell_json, tell_next
+from playbook.stopped import stopped
+from services.common.settings import DEFAULT_FILE, Name, Section
 from services.ledger.adapters.prices import PriceList, utc
 from services.ledger.config import PoolSettings, PriceSettings
 
@@ -71,20 +72,19 @@ def unknown(
     whose server did not say how many tokens it used stays unknown: no price can tell. Legs at home get their
     cost when their pool's period is closed.
 
-    --json has: unknown (provider, model, target, pool, why, legs, tokens, first_day, last_day, upstreams).
+    --json has: unknown (provider, model, target, pool, why, legs, tokens, first_day, last_day, upstreams);
+    next_step.
     """
+    config = configured(_Config, settings)
+    prices = PriceList(config.prices)
     try:
-        config = load(_Config, *_Config.model_fields, path=settings, environment=os.environ)
-        prices = PriceList(config.prices)
         with closing(reader(settings)) as client:
             found = client.query(QUERY.read_text(encoding="utf-8"))
             rows = [_row(item, prices) for item in found.named_results()]
-    except SettingsError as error:
-        raise stopped(str(error)) from None
     except UNREACHABLE as error:
         raise stopped(f"ClickHouse does not tell the legs: {first_line(error)}") from None
     if as_json:
-        typer.echo(json.dumps({"unknown": [asdict(row) for row in rows]}, default=str))
+        tell_json({"unknown": [asdict(row) for row in rows]}, _next(rows))
     else:
         _print(rows, set(config.pools))
 
@@ -124,50 +124,49 @@ def _print(rows: Sequence[Row], pools: Set[str]) -> None:
     stuck = [row for row in rows if row.why != "pending"]
     pending = [row for row in rows if row.why == "pending"]
     if stuck:
-        console.print(_table("Legs whose cost nobody knows", stuck))
+        console.print(table_or_records(_table("Legs whose cost nobody knows", stuck), console.width))
     else:
         console.print("The cost of every leg is known, or on its way.")
     if pending:
         console.print()
-        console.print(_table("Legs at home that wait for their pool's period to be closed", pending))
+        title = "Legs at home that wait for their pool's period to be closed"
+        console.print(table_or_records(_table(title, pending), console.width))
         gone = sorted({row.pool for row in pending} - pools)
         if gone:
-            console.print(
-                f"{', '.join(gone)}: no longer in the settings, so no period of it is closed.", markup=False
-            )
+            tell(f"{', '.join(gone)}: no longer in the settings, so no period of it is closed.")
+    tell_next(_next(rows))
     missing = [row for row in rows if row.why == "no_price"]
-    if missing:
-        sections = dict.fromkeys(price_section(row.provider, row.model) for row in missing)
-        console.print("\nNext: put these into homeward.toml, dollars per million tokens for each `?`,")
-        console.print("restart the ledger, and run `homeward ledger reprice`:")
-        for section in sections:
-            console.print(f"\n{section}", markup=False, soft_wrap=True, highlight=False)
-        _print_pools(console, missing)
-    elif any(row.why == "price_added" for row in rows):
-        console.print("\nNext: `homeward ledger reprice` shows what they cost at the prices of now.")
-    elif stuck:
-        console.print(
-            "\nNext: nothing finds these. See that the servers report usage; for OpenAI's streams the router"
-            " asks for it itself.",
-            soft_wrap=True,
-        )
-    elif pending:
-        console.print(
-            "\nNext: a period closes `settle_s` after its end; `homeward ledger pools` shows those that are."
-        )
-    else:
-        console.print("\nNext: `homeward ledger verify` proves that the book is whole.")
+    for section in dict.fromkeys(price_section(row.provider, row.model) for row in missing):
+        typer.echo(f"\n{section}")
+    _tell_pools(missing)
 
 
-def _print_pools(console: Console, missing: Iterable[Row]) -> None:
+def _next(rows: Sequence[Row]) -> str:
+    reasons = {row.why for row in rows}
+    if "no_price" in reasons:
+        return (
+            "put the price of each model into homeward.toml, dollars per million tokens for each `?`, restart"
+            " the ledger, and run `homeward ledger reprice`."
+        )
+    if "price_added" in reasons:
+        return "`homeward ledger reprice` shows what they cost at the prices of now."
+    if reasons - {"pending"}:
+        return (
+            "nothing finds these. See that the servers report usage; for OpenAI's streams the router asks for"
+            " it itself."
+        )
+    if reasons:
+        return "a period closes `settle_s` after its end; `homeward ledger pools` shows those that are."
+    return "`homeward ledger verify` proves that the book is whole."
+
+
+def _tell_pools(missing: Iterable[Row]) -> None:
     """Says that a pool would know it, where legs ran at home."""
     at_home = sorted({name for row in missing if row.target == "sovereign" for name in row.upstreams})
     if at_home:
-        console.print(
+        tell(
             f"\n{', '.join(at_home)} runs at home: a [pools.NAME] with `upstreams` gives the legs to come the"
-            " cost of its GPUs (docs/settings.md).",
-            soft_wrap=True,
-            markup=False,
+            " cost of its GPUs (docs/settings.md)."
         )
 
 

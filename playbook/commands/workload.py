@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 from homeward.classifier.v1 import classifier_pb2
@@ -15,35 +14,48 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.classifier_client import TIMEOUT_S, classifier, stopped
-from playbook.commands.discover import discover
-from playbook.requests import read_requests
-from services.classifier import translate
+from playbook import completing
+from playbook.classifier_client import TIMEOUT_S, classifier
+from playbook.configured import wrong_settings
+from playbook.shown import table_or_records, tell, tell_json, tell_next
+from playbook.stopped import stopped
 from services.common.errors import DomainError
-from services.common.fingerprint import shape_of_system_prompt
 from services.common.settings import DEFAULT_FILE, SettingsError, TaskTypeName, read_document
 from services.common.words import QualitySensitivity, TaskType, label
-
-app = typer.Typer(no_args_is_help=True, help="Workloads: named classes of requests that migrate as one.")
-app.command("discover")(discover)
 
 Settings = Annotated[
     Path, typer.Option(metavar="FILE", help="The settings, which say where the classifier is.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
+WIDE = 96
+"""Columns of a window that has room for all of the list."""
+TASK_TYPES = get_args(TaskTypeName)
 _DECLARED_BY = "x-homeward-workload"
+_COLUMNS = {
+    "name": "name",
+    "version": "version",
+    "task type": "task_type",
+    "data class": "data_class",
+    "owner": "owner",
+    "quality": "quality_sensitivity",
+    "fixed parts": "fingerprints",
+    "from": "source",
+}
+"""Headings of the list, and what of a workload's JSON stands below each."""
 
 
-@app.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="Lower-case words joined by hyphens.")],
     owner: Annotated[str, typer.Option(help="The person or team that answers for it.")],
-    task_type: Annotated[TaskTypeName, typer.Option(help="The kind of work.")],
+    task_type: Annotated[
+        TaskTypeName, typer.Option(metavar="TYPE", help=f"The kind of work: {', '.join(TASK_TYPES)}.")
+    ],
     data_class: Annotated[
         str,
         typer.Option(
-            help="One of the settings' data classes, or `unrestricted`: where its requests may run."
+            help="One of the settings' data classes, or `unrestricted`: where its requests may run.",
+            autocompletion=completing.data_classes,
         ),
     ],
     quality_sensitivity: Annotated[
@@ -68,7 +80,7 @@ def add(
     "response_format" if the requests have them, or {"prompt": "..."}. Their fixed parts become its
     fingerprints. A registration is refused if held-out examples show that it makes another workload worse.
 
-    --json has: registered; workload; table_version; held_out_count, right_before and right_after.
+    --json has: registered; workload; table_version; held_out_count, right_before and right_after; next_step.
     """
     if examples is None and not system_prompt:
         raise typer.BadParameter(
@@ -76,10 +88,15 @@ def add(
         )
     if any(not text.strip() for text in system_prompt or ()):
         raise typer.BadParameter("an empty --system-prompt tells nothing")
+    # numpy takes a quarter of a second, which a list should not wait for.
+    from playbook.requests import read_requests
+    from services.classifier import translate
+    from services.common.fingerprint import shape_of_system_prompt
+
     try:
         requests = read_requests(examples) if examples else []
     except (DomainError, OSError) as error:
-        raise stopped(getattr(error, "message", None) or str(error)) from None
+        raise stopped(getattr(error, "message", None) or str(error), f"correct {examples}.") from None
     ask = classifier_pb2.RegisterWorkloadRequest(
         request_id=uuid.uuid4().bytes,
         workload=workload_pb2.Workload(
@@ -100,48 +117,56 @@ def add(
     )
     with classifier(settings) as service:
         done = service.RegisterWorkload(ask, timeout=TIMEOUT_S)
-    if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "registered": not check,
-                    "workload": _document(done.workload),
-                    "table_version": done.table_version,
-                    "held_out_count": done.held_out_count,
-                    "right_before": done.right_before,
-                    "right_after": done.right_after,
-                }
-            )
+    step = "the same command without --check."
+    if not check:
+        step = (
+            f"send one of its requests; the answer's `{_DECLARED_BY}` header should be {name}."
+            " `homeward workload list` shows all."
         )
+    if as_json:
+        told = {
+            "registered": not check,
+            "workload": _document(done.workload),
+            "table_version": done.table_version,
+            "held_out_count": done.held_out_count,
+            "right_before": done.right_before,
+            "right_after": done.right_after,
+        }
+        tell_json(told, step)
     else:
-        typer.echo(_report(done, len(requests), check))
+        tell(_report(done, len(requests), check))
+        tell_next(step)
 
 
-@app.command("list")
 def list_workloads(settings: Settings = DEFAULT_FILE, as_json: AsJson = False) -> None:
     """List the registered workloads.
 
     --json has: table_version; workloads, of each the name, owner, task_type, data_class,
-    quality_sensitivity, description, version, fingerprints (how many) and source (settings or registered).
+    quality_sensitivity, description, version, fingerprints (how many) and source (settings or registered);
+    next_step. In a window of less than 96 columns version and fixed parts are left out of the table.
     """
     try:
         in_settings = read_document(settings, os.environ).get("workloads", {})
     except SettingsError as error:
-        raise stopped(str(error)) from None
+        raise wrong_settings(error, settings) from None
     with classifier(settings) as service:
         found = service.ListWorkloads(classifier_pb2.ListWorkloadsRequest(), timeout=TIMEOUT_S)
     rows = [
         {**_document(item), "source": "settings" if item.name in in_settings else "registered"}
         for item in found.workloads
     ]
-    if as_json:
-        typer.echo(json.dumps({"table_version": found.version, "workloads": rows}))
-        return
+    step = "`homeward workload add NAME …` registers another, or a new version of one."
     if not rows:
-        typer.echo("No workload is registered.\n\nNext: `homeward workload discover` proposes some.")
+        step = "`homeward inventory discover` proposes some."
+    if as_json:
+        tell_json({"table_version": found.version, "workloads": rows}, step)
         return
-    Console().print(_table(rows))
-    typer.echo("Next: `homeward workload add NAME …` registers another, or a new version of one.")
+    if rows:
+        console = Console()
+        console.print(table_or_records(_table(rows, console.width), console.width))
+    else:
+        tell("No workload is registered.")
+    tell_next(step)
 
 
 def _report(done: classifier_pb2.RegisterWorkloadResponse, examples: int, check: bool) -> str:
@@ -162,45 +187,17 @@ def _report(done: classifier_pb2.RegisterWorkloadResponse, examples: int, check:
         )
     else:
         lines.append("No workload has examples, so there was nothing to try it on.")
-    if check:
-        lines.append("\nNext: the same command without --check.")
-    else:
-        lines.append(
-            f"\nNext: send one of its requests; the answer's `{_DECLARED_BY}` header should be {name}."
-            " `homeward workload list` shows all."
-        )
     return "\n".join(lines)
 
 
-def _table(rows: list[dict[str, object]]) -> Table:
+def _table(rows: list[dict[str, object]], width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("name", "version", "task type", "data class", "owner", "quality", "fixed parts", "from"):
+    columns = [title for title in _COLUMNS if width >= WIDE or title not in ("version", "fixed parts")]
+    for title in columns:
         number = title in ("version", "fixed parts")
-        # In a narrow window these take more lines, so that the names stay whole.
-        folds = title in ("task type", "data class", "owner", "fixed parts")
-        table.add_column(
-            title,
-            justify="right" if number else "left",
-            no_wrap=not folds,
-            min_width=7 if folds else len("registered") if title == "from" else None,
-            overflow="fold",
-        )
+        table.add_column(title, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(
-            *(
-                escape(str(row[field])) or "–"
-                for field in (
-                    "name",
-                    "version",
-                    "task_type",
-                    "data_class",
-                    "owner",
-                    "quality_sensitivity",
-                    "fingerprints",
-                    "source",
-                )
-            )
-        )
+        table.add_row(*(escape(str(row[_COLUMNS[title]])) or "–" for title in columns))
     return table
 
 

@@ -15,7 +15,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from typer.testing import CliRunner, Result
 
-from playbook.commands.inventory import app
+from playbook.cli import app
 from playbook.inventory.sums import read_spend
 from services.common.settings import ClickHouse
 from services.ledger.adapters.clickhouse import connect, migrate
@@ -70,7 +70,9 @@ def ask(stack: Stack, *arguments: str, user: str = "analyst") -> Result:
         "HOMEWARD_CLICKHOUSE__PASSWORD": password,
         "COLUMNS": "100",
     }
-    return CliRunner().invoke(app, [*arguments, "--settings", str(stack.settings_file)], env=environment)
+    return CliRunner().invoke(
+        app, ["inventory", *arguments, "--settings", str(stack.settings_file)], env=environment
+    )
 
 
 def show(stack: Stack, *options: str) -> Result:
@@ -336,7 +338,8 @@ async def test_the_table_and_the_picture_are_for_people(year: Year, tmp_path: Pa
     assert any(line.startswith("… and ") and line.endswith("shows them.") for line in lines)
     # Paths and commands are not broken: they are copied.
     whole = [line for line in lines[:-1] if not line.startswith("The picture is in ")]
-    assert len(whole) == len(lines) - 2 and max(map(len, whole)) <= 100
+    assert len(whole) == len(lines) - 2
+    assert max(map(len, whole)) <= 100
     assert lines[-1].startswith("Next: register the first of them: `homeward workload add ")
     assert "proj_night_reports" in picture.read_text(encoding="utf-8")
 
@@ -350,7 +353,7 @@ async def test_a_wrong_picture_or_window_is_told_at_once(year: Year, tmp_path: P
 
 
 async def test_without_tables_it_says_what_makes_them(year: Year) -> None:
-    """In one line."""
+    """In a line, and what to do in the next."""
     assert year.before.exit_code == 1
     assert "a ledger that starts makes them" in year.before.stderr
-    assert year.before.stderr.count("\n") == 1
+    assert year.before.stderr.count("\n") == 2

@@ -23,7 +23,7 @@ from homeward.common.v1 import leg_pb2, usage_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from typer.testing import CliRunner, Result
 
-from playbook.commands.ledger import app
+from playbook.cli import app
 from tests.support.stack import SECRETS, Stack, until
 
 POOL = "rack"
@@ -219,7 +219,7 @@ def _shape(at: random.Random) -> Shape:
     leg = leg_pb2.Leg(
         workload=at.choice(("ticket-triage", "summaries", "")),
         key_name=at.choice(("demo", "care", "editors")),
-        purpose=at.choices((1, 2, 3, 4, 5), (85, 5, 4, 4, 2))[0],  # type: ignore[arg-type]  # numbers are enums
+        purpose=at.choices(leg_pb2.Purpose.values()[1:6], (85, 5, 4, 4, 2))[0],
         target=leg_pb2.TARGET_CLOUD,
         upstream="cloud",
         provider="homeward-stand-in",
@@ -308,7 +308,7 @@ def run_verify(stack: Stack, *options: str) -> Result:
         "HOMEWARD_CLICKHOUSE__PASSWORD": SECRETS.analyst_password,
     }
     arguments = ["verify", "--settings", str(stack.settings_file), *options]
-    return CliRunner().invoke(app, arguments, env=environment)
+    return CliRunner().invoke(app, ["ledger", *arguments], env=environment)
 
 
 async def assert_whole(stack: Stack, sent: Sent) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_an_approval_that_waits_tells_what_for(tmp_path: Path, shadow: Shadow) -
         ),
         pytest.param(
             DomainError(Reason.WORKLOAD_NOT_FOUND, "no workload 'triage'", workload="triage"),
-            ["no workload 'triage'", "Next: `homeward shadow list`"],
+            ["no workload 'triage'", "Next: `homeward workload list`"],
             id="no such workload",
         ),
         pytest.param(
@@ -119,7 +119,7 @@ def test_an_approval_that_waits_tells_what_for(tmp_path: Path, shadow: Shadow) -
         ),
         pytest.param(
             DomainError(Reason.POLICY_CHANGED, "the policy is another"),
-            ["the policy is another"],
+            ["the policy is another", "Next: the same command again"],
             id="as it is",
         ),
     ],
@@ -174,8 +174,33 @@ def test_the_key_of_make_run_is_found(tmp_path: Path, shadow: Shadow) -> None:
     assert shadow.keys == ["Bearer hw-local", ""]
 
 
-def test_without_shadow_it_is_one_line_and_code_1(tmp_path: Path) -> None:
+def test_without_shadow_it_says_what_to_do_with_code_1(tmp_path: Path) -> None:
     write(tmp_path, "127.0.0.1:9")
     done = run(tmp_path, "rollback", "triage", "--reason", "x", "--yes")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith("no shadow answers at 127.0.0.1:9; start everything with `make run`")
+    assert done.stderr.startswith("no shadow answers at 127.0.0.1:9\nNext: start everything with `make run`")
+
+
+def test_a_workload_that_is_misspelt_is_told(tmp_path: Path, shadow: Shadow) -> None:
+    file = tmp_path / "homeward.toml"
+    file.write_text(
+        f'{file.read_text()}[classifier]\ngrpc = "127.0.0.1:9"\n[workloads.triage]\nowner = "care"\n'
+    )
+    shadow.error = DomainError(Reason.WORKLOAD_NOT_FOUND, "no workload 'traige'", workload="traige")
+    done = run(tmp_path, "cutover", "traige")
+    assert done.exit_code == 1
+    assert "no workload 'traige' is registered; did you mean triage?\n" in done.stderr
+    told = json.loads(run(tmp_path, "cutover", "traige", "--json").stdout)["error"]
+    assert told["reason"] == "WORKLOAD_NOT_FOUND"
+
+
+def test_what_blocks_a_move_is_a_list_for_programs(tmp_path: Path, shadow: Shadow) -> None:
+    shadow.error = BLOCKED
+    done = run(tmp_path, "cutover", "triage", "--json")
+    assert (done.exit_code, done.stderr) == (1, "")
+    assert json.loads(done.stdout)["error"] == {
+        "reason": "MOVE_BLOCKED",
+        "message": "'triage' can't go to CANARY 1% yet",
+        "details": ["the verdict is COLLECTING", "the endpoint lacks tools"],
+        "next_step": "`homeward shadow show triage` shows how far it is.",
+    }

@@ -1,4 +1,4 @@
-"""`homeward workload discover`: what it shows, what it registers, and what it says when it can't."""
+"""`homeward inventory discover`: what it shows, what it registers, and what it says when it can't."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from homeward.common.v1 import workload_pb2
 from typer.testing import CliRunner
 
-from playbook.commands.discover import discover
+from playbook.commands.inventory_discover import discover
 from services.common.errors import DomainError, Reason
 from services.common.server import Server
 
@@ -150,7 +150,9 @@ async def test_without_proposals_it_says_so(service: Service, settings: Path) ->
     assert done.exit_code == 0
     assert done.output.startswith("Nothing to propose")
     assert "\nNext: " in done.output
-    assert json.loads((await run(settings, "--json")).stdout) == {"proposals": []}
+    told = json.loads((await run(settings, "--json")).stdout)
+    assert told["proposals"] == []
+    assert f"Next: {told['next_step']}" in done.output
 
 
 async def test_it_prints_json_for_programs(service: Service, settings: Path) -> None:
@@ -218,6 +220,8 @@ async def test_a_registration_prints_json_for_programs(service: Service, setting
         "held_out_count": 62,
         "right_before": 48,
         "right_after": 57,
+        "next_step": "its next requests get the header `x-homeward-workload: route-messages`;"
+        " `homeward status` counts them.",
     }
 
 
@@ -246,11 +250,13 @@ async def test_what_can_not_be_done_is_told_and_registers_nothing(
     assert service.asked == []
 
 
-async def test_what_the_classifier_refuses_is_told_in_one_line(service: Service, settings: Path) -> None:
+async def test_what_the_classifier_refuses_is_told_with_what_to_do(service: Service, settings: Path) -> None:
     service.error = DomainError(Reason.WORKLOAD_WORSENS, "it would take\n from 'a'")
     done = await run(settings, "--register", "1", *REQUIRED)
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == "it would take from 'a'\n"
+    told, step = done.stderr.splitlines()
+    assert told == "it would take from 'a'"
+    assert "homeward workload list" in step
 
 
 async def test_without_a_classifier_it_says_how_to_start_one(tmp_path: Path) -> None:

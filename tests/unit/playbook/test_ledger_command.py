@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 from typer.testing import CliRunner
 
-from playbook.commands.ledger import app, dollars, read_only
+from playbook.cli import app
+from playbook.commands.ledger import dollars, read_only
 from services.common.errors import DomainError, Reason
 from services.ledger.adapters.journal.database import Database, JournalAddressError
 from services.ledger.adapters.journal.entries import Entries
@@ -39,7 +40,7 @@ def test_an_address_that_is_none_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("noted", ["short", "g" * 64, "0" * 63])
 def test_a_noted_hash_is_64_digits(noted: str) -> None:
-    assert CliRunner().invoke(app, ["verify", "--noted", noted]).exit_code == 2
+    assert CliRunner().invoke(app, ["ledger", "verify", "--noted", noted]).exit_code == 2
 
 
 @pytest.mark.parametrize(

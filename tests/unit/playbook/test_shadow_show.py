@@ -153,7 +153,7 @@ def test_json_draws_only_where_it_is_told_to(tmp_path: Path, shadow: Shadow) -> 
 def test_an_unknown_workload_and_a_strange_picture_are_told(tmp_path: Path, shadow: Shadow) -> None:
     done = run(tmp_path, "show", "nobody")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "homeward shadow list" in done.stderr
+    assert "homeward workload list" in done.stderr
     assert run(tmp_path, "show", "nobody", "--picture", "x.jpg").exit_code == 2
 
 

@@ -71,7 +71,7 @@ def test_every_warning_says_what_to_do_and_only_idleness_is_no_alarm() -> None:
     assert all(item.next_step for item in found)
     assert [item.workload for item in found] == ["trips", "trips", "", "mail"]
     assert "100% of 60 observed requests" in found[0].message
-    assert "homeward workload discover" in found[2].next_step
+    assert "homeward inventory discover" in found[2].next_step
 
 
 @pytest.mark.parametrize("examples", [5, 10, 20, 50])

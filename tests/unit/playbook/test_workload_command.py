@@ -16,7 +16,7 @@ from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from homeward.common.v1 import workload_pb2
 from typer.testing import CliRunner
 
-from playbook.commands.workload import app
+from playbook.cli import app
 from playbook.requests import read_requests
 from services.classifier import translate
 from services.common.errors import DomainError, Reason
@@ -101,7 +101,7 @@ def examples(tmp_path: Path) -> Path:
 
 
 async def run(*arguments: str | Path) -> Result:
-    return await asyncio.to_thread(RUN.invoke, app, list(map(str, arguments)))
+    return await asyncio.to_thread(RUN.invoke, app, ["workload", *map(str, arguments)])
 
 
 async def add(settings: Path, *arguments: str | Path) -> Result:
@@ -202,7 +202,7 @@ async def test_without_workloads_list_says_how_to_find_some(service: Service, se
     service.workloads = []
     done = await run("list", "--settings", settings)
     assert "No workload is registered" in done.output
-    assert "homeward workload discover" in done.output
+    assert "homeward inventory discover" in done.output
 
 
 @pytest.mark.parametrize(
@@ -210,19 +210,20 @@ async def test_without_workloads_list_says_how_to_find_some(service: Service, se
     [
         (DomainError(Reason.WORKLOAD_WORSENS, "it would take\n from 'a'"), "it would take from 'a'"),
         (DomainError(Reason.STORAGE_UNAVAILABLE, "the disk is full"), "the disk is full"),
-        (DomainError(Reason.NOT_AVAILABLE, "not in this version"), "is it of this version?"),
+        (DomainError(Reason.NOT_AVAILABLE, "not in this version"), "not in this version"),
         (ValueError("secret"), "an internal error; the trace shows where"),
     ],
 )
-async def test_what_the_classifier_refuses_is_told_in_one_line(
+async def test_what_the_classifier_refuses_is_told_with_what_to_do(
     service: Service, settings: Path, examples: Path, error: Exception, told: str
 ) -> None:
     service.error = error
     for done in (await add(settings, "--examples", examples), await run("list", "--settings", settings)):
         assert done.exit_code == 1
         assert done.stdout == ""
-        (line,) = done.stderr.strip().split("\n")
+        line, step = done.stderr.strip().split("\n")
         assert told in line
+        assert step.startswith("Next: ")
 
 
 async def test_without_a_classifier_it_says_how_to_start_one(tmp_path: Path, examples: Path) -> None:
@@ -231,8 +232,9 @@ async def test_without_a_classifier_it_says_how_to_start_one(tmp_path: Path, exa
     for done in (await add(file, "--examples", examples), await run("list", "--settings", file)):
         assert done.exit_code == 1
         assert done.stderr == (
-            "no classifier answers at 127.0.0.1:1; start everything with `make run`, or it alone with"
-            f" `python -m services.classifier {file}`\n"
+            "no classifier answers at 127.0.0.1:1\nNext: start everything with `make run`, or it alone with"
+            f" `python -m services.classifier {file}`; if it runs elsewhere, correct its address in the"
+            " settings.\n"
         )
 
 
@@ -248,7 +250,7 @@ async def test_a_row_that_is_wrong_is_told_with_its_line_and_nothing_is_sent(
 ) -> None:
     done = await add(settings, "--examples", wrong)
     assert done.exit_code == 1
-    assert done.stderr == f"{wrong}, line 2: `prompt` must be text, not int\n"
+    assert done.stderr == f"{wrong}, line 2: `prompt` must be text, not int\nNext: correct {wrong}.\n"
     done = await add(settings, "--examples", wrong.parent / "none.jsonl")
     assert done.exit_code == 1
     assert "none.jsonl" in done.stderr
@@ -286,4 +288,4 @@ async def test_settings_that_are_wrong_are_told(tmp_path: Path, examples: Path) 
     file.write_text("[classifier]\ngprc = 'x'\n")
     done = await add(file, "--examples", examples)
     assert done.exit_code == 1
-    assert done.stderr.startswith(f"{file}: classifier.gprc: unknown key")
+    assert done.stderr.startswith(f"{file}: classifier: gprc: unknown key; did you mean grpc?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -46,7 +47,9 @@ class _Service(classifier_pb2_grpc.ClassifierServiceServicer):
         self._answer = answer
         self.asked: list[classifier_pb2.ClassifyRequest] = []
 
-    def Classify(self, request, context):  # type: ignore[no-untyped-def]
+    def Classify(
+        self, request: classifier_pb2.ClassifyRequest, context: grpc.ServicerContext
+    ) -> classifier_pb2.ClassifyResponse:
         self.asked.append(request)
         return self._answer(request)
 
@@ -71,7 +74,7 @@ def seen(turn: str, system_prompt: str = "You triage.") -> Seen:
 
 
 @pytest.fixture
-def two_rows(tmp_path) -> list[UsageRow]:  # type: ignore[no-untyped-def]
+def two_rows(tmp_path: Path) -> list[UsageRow]:
     """A row of the fingerprint "f", and one of the key "k" without text."""
     path = tmp_path / "log"
     path.write_text(

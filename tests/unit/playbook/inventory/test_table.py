@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -23,7 +24,7 @@ DAYS = [FIRST + timedelta(days=past) for past in range(30)]
 REGISTERED = {"ticket-triage": Registered("classification", "unrestricted", "low", True)}
 
 
-def group(who: str, usd: int | None, task_type: str = "", **changes: object) -> Group:
+def group(who: str, usd: int | None, task_type: str = "", **changes: Any) -> Group:
     """A project of 30 days; its price is unknown without dollars."""
     made = Group(
         source="usage",
@@ -46,7 +47,7 @@ def group(who: str, usd: int | None, task_type: str = "", **changes: object) -> 
         currencies=(),
         task_types={task_type: 3000},
     )
-    return replace(made, **changes)  # type: ignore[arg-type]  # the fields of a group
+    return replace(made, **changes)
 
 
 def example() -> Inventory:
@@ -71,10 +72,9 @@ def example() -> Inventory:
 
 def printed(found: Inventory, width: int) -> list[str]:
     """The table in a window."""
-    console = Console(width=width, file=StringIO(), highlight=False)
-    console.print(table(found.lines, width))
-    text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
-    return [line.rstrip() for line in text.splitlines()]
+    file = StringIO()
+    Console(width=width, file=file, highlight=False).print(table(found.lines, width))
+    return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
 def test_the_table_is_read_at_a_hundred_columns() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ from playbook.reconcile.words import exact, next_step, notes, signed, told
 DAY = date(2026, 11, 2)
 
 
-def cell(parts: Parts, residual: int = 0, *, undivided: bool = False, **changes: object) -> Cell:
+def cell(parts: Parts, residual: int = 0, *, undivided: bool = False, **changes: Any) -> Cell:
     """A cell of a thousand tokens at $2.50, billed at $3."""
-    given: dict[str, object] = {
+    given: dict[str, Any] = {
         "provider": "openai",
         "time": (DAY, DAY),
         "model": "gpt-4o",
@@ -29,7 +30,7 @@ def cell(parts: Parts, residual: int = 0, *, undivided: bool = False, **changes:
         "uncounted": 0,
         **changes,
     }
-    return Cell(**given)  # type: ignore[arg-type]  # the fields of a cell
+    return Cell(**given)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""`homeward workload discover`: what the unnamed traffic could be, and how one of it gets a name."""
+"""`homeward inventory discover`: what the unnamed traffic could be, and how one of it gets a name."""
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.classifier_client import TIMEOUT_S, classifier, stopped
+from playbook import completing
+from playbook.classifier_client import TIMEOUT_S, classifier
+from playbook.shown import table_or_records, tell, tell_json, tell_next
+from playbook.stopped import stopped
 from services.common.settings import DEFAULT_FILE, MIN_EXAMPLES, TaskTypeName
 from services.common.words import QualitySensitivity, TaskType, label
 
@@ -44,11 +46,13 @@ def discover(
     data_class: Annotated[
         str | None,
         typer.Option(
-            help="One of the settings' data classes, or `unrestricted`: where its requests may run."
+            help="One of the settings' data classes, or `unrestricted`: where its requests may run.",
+            autocompletion=completing.data_classes,
         ),
     ] = None,
     task_type: Annotated[
-        TaskTypeName | None, typer.Option(help="Another kind of work than the proposed one.")
+        TaskTypeName | None,
+        typer.Option(metavar="TYPE", help="Another kind of work than the proposed one."),
     ] = None,
     quality_sensitivity: Annotated[
         Literal["low", "medium", "high"] | None, typer.Option(help="How much a worse answer would cost.")
@@ -58,12 +62,12 @@ def discover(
     ] = DEFAULT_FILE,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Propose workloads for unnamed traffic, the largest share of spend first; --register K registers one.
+    """Propose workloads for unnamed traffic, the largest share of spend first, and register one of them.
 
     --json has: proposals, of each the number, name, task_type, request_count, spend_share (0 to 1; null is
     unknown), rests_on (fixed parts or meaning), fingerprints and examples (how many), registrable, key_names
     and sample_prompts. With --register: registered; name; version; table_version; held_out_count,
-    right_before and right_after.
+    right_before and right_after. Both have next_step.
     """
     given = {
         "--name": name,
@@ -102,8 +106,9 @@ def discover(
         # It would replace that one's examples and fixed parts as a whole.
         if workload.name in {item.name for item in known.workloads}:
             raise stopped(
-                f"{workload.name!r} is registered already; give another --name, or make a new version of it"
-                " with `homeward workload add`"
+                f"{workload.name!r} is registered already",
+                "give another --name, or make a new version of it with"
+                f" `homeward workload add {workload.name}`.",
             )
         done = service.RegisterWorkload(
             classifier_pb2.RegisterWorkloadRequest(
@@ -121,14 +126,15 @@ def _chosen(proposals: Proposals, which: str) -> classifier_pb2.Proposal:
     chosen = by_name.get(which) or (proposals[number - 1] if 0 < number <= len(proposals) else None)
     if chosen is None:
         raise stopped(
-            f"there is no proposal {which!r}; there are {len(proposals)} now, and"
-            " `homeward workload discover` lists them (numbers move with the traffic, names less)"
+            f"there is no proposal {which!r}; there are {len(proposals)} now",
+            "`homeward inventory discover` lists them (numbers move with the traffic, names less).",
         )
     if not _registrable(chosen):
         raise stopped(
             f"{chosen.workload.name!r} has neither fixed parts nor {MIN_EXAMPLES} examples, so nothing would"
-            " name its requests; give some of your own with `homeward workload add --examples FILE.jsonl`, or"
-            " set [classifier] keep_unnamed_prompts = true and wait for new traffic"
+            " name its requests",
+            "give some of your own with `homeward workload add --examples FILE.jsonl`, or set [classifier]"
+            " keep_unnamed_prompts = true and wait for new traffic.",
         )
     return chosen
 
@@ -149,25 +155,23 @@ def _rests_on(item: classifier_pb2.Proposal) -> str:
 def _show(proposals: Proposals, as_json: bool) -> None:
     if as_json:
         rows = [_document(number, item) for number, item in enumerate(proposals, 1)]
-        typer.echo(json.dumps({"proposals": rows}))
+        tell_json({"proposals": rows}, _next(proposals))
         return
     if not proposals:
-        typer.echo(
-            "Nothing to propose: too few unnamed requests are alike.\n\nNext: send traffic through the router"
-            " and ask again; `homeward status` tells how much of it has no name."
-        )
+        tell("Nothing to propose: too few unnamed requests are alike.")
+        tell_next(_next(proposals))
         return
     console = Console()
-    console.print(_table(proposals))
+    console.print(table_or_records(_table(proposals), console.width))
     samples = [(number, item) for number, item in enumerate(proposals, 1) if item.sample_prompts]
     for number, item in samples:
         console.print(f"\n{number}. [bold]{_plain(item.workload.name)}[/bold]", highlight=False)
         for text in item.sample_prompts[:SHOWN_SAMPLES]:
             console.print(f"   “{_plain(text, SAMPLE_CHARS)}”", highlight=False, soft_wrap=True)
-    typer.echo("")
+    tell("")
     for remark in _remarks(proposals):
-        typer.echo(remark)
-    typer.echo(f"\nNext: {_next(proposals)}")
+        tell(remark)
+    tell_next(_next(proposals))
 
 
 def _remarks(proposals: Proposals) -> list[str]:
@@ -195,11 +199,16 @@ def _remarks(proposals: Proposals) -> list[str]:
 
 
 def _next(proposals: Proposals) -> str:
+    if not proposals:
+        return (
+            "send traffic through the router and ask again; `homeward status` tells how much of it has no"
+            " name."
+        )
     first = next((item for item in proposals if _registrable(item)), None)
     if first is None:
         return "`homeward workload add NAME --examples FILE.jsonl …` with requests of the application's own."
     return (
-        f"`homeward workload discover --register {first.workload.name} --owner O --data-class C"
+        f"`homeward inventory discover --register {first.workload.name} --owner O --data-class C"
         " --quality-sensitivity Q` gives the first of them its name."
     )
 
@@ -285,22 +294,19 @@ def _tell(
         "right_after": done.right_after,
     }
     name = done.workload.name
+    step = f"its next requests get the header `{_DECLARED_BY}: {name}`; `homeward status` counts them."
     if as_json:
-        typer.echo(
-            json.dumps({"registered": True, "name": name, "version": done.workload.version, **figures})
-        )
+        tell_json({"registered": True, "name": name, "version": done.workload.version, **figures}, step)
         return
-    typer.echo(
+    tell(
         f"Registered {name}, version {done.workload.version}, with {len(_examples(chosen))} examples and"
         f" {len(done.workload.fingerprints)} fixed parts, for {chosen.request_count:,} unnamed requests."
     )
     if done.held_out_count:
-        typer.echo(
+        tell(
             f"Of the {done.held_out_count} held-out examples of all workloads {done.right_after} are named"
             f" rightly; without {name} it was {done.right_before}."
         )
     else:
-        typer.echo("No workload has examples, so there was nothing to try it on.")
-    typer.echo(
-        f"\nNext: its next requests get the header `{_DECLARED_BY}: {name}`; `homeward status` counts them."
-    )
+        tell("No workload has examples, so there was nothing to try it on.")
+    tell_next(step)

@@ -1,0 +1,50 @@
+"""`homeward settings`: whether homeward.toml is right."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.local.config import MADE_LATER, load_local
+from playbook.plan.settings import PlanConfig
+from playbook.report.settings import ComplianceConfig
+from playbook.shown import tell, tell_json, tell_next
+from services.common.settings import DEFAULT_FILE, SettingsError, load
+
+
+def check(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="The settings file.")] = DEFAULT_FILE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check the settings of all services; every mistake has a line.
+
+    Ends with code 1 if there is one. What the environment overrides (HOMEWARD_ROUTER__HTTP is [router] http)
+    is checked as it is.
+
+    --json has: file; right; mistakes (a text each); next_step.
+    """
+    mistakes = _mistakes(file)
+    step = f"mend {file}, and check it again." if mistakes else "`make run`."
+    if as_json:
+        tell_json({"file": str(file), "right": not mistakes, "mistakes": mistakes}, step)
+    elif mistakes:
+        typer.echo("\n".join([*mistakes, f"Next: {step}"]), err=True)
+    else:
+        tell(f"{file} is right.")
+        tell_next(step)
+    if mistakes:
+        raise typer.Exit(1)
+
+
+def _mistakes(file: Path) -> list[str]:
+    try:
+        # `make run` sets the hashes of its keys itself.
+        load_local(file, {**MADE_LATER, **os.environ})
+        load(PlanConfig, *PlanConfig.model_fields, path=file, environment=os.environ)
+        load(ComplianceConfig, "compliance", path=file, environment=os.environ)
+    except SettingsError as error:
+        return str(error).splitlines()
+    return []
