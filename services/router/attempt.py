@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from services.common.words import Outcome
 from services.router.adapters.upstreams import Exchange, Upstreams
 from services.router.call import Ask, Call, Decided
 from services.router.core import catalog, wire
+from services.router.core.chat_on_messages import ChatOnMessagesCodec
 from services.router.core.failures import broken
 from services.router.core.messages import MessagesCodec
 from services.router.core.same import SameCodec
@@ -191,8 +193,11 @@ async def _events(
 
 def codec_for(request: wire.Request, route: catalog.Route, answer_as: str | None) -> wire.Codec:
     """The codec between the door of a request and the upstream of a route."""
-    if request.api == catalog.MESSAGES and route.upstream.protocol != catalog.ANTHROPIC:
+    anthropic = route.upstream.protocol == catalog.ANTHROPIC
+    if request.api == catalog.MESSAGES and not anthropic:
         return MessagesCodec(request, answer_as)
+    if request.api == catalog.CHAT and anthropic:
+        return ChatOnMessagesCodec(request, answer_as, int(time.time()))
     return SameCodec(request, answer_as)
 
 

@@ -207,6 +207,7 @@ def _tool(function: Mapping[str, Any]) -> chat_pb2.Tool:
         name=function["name"],
         description=function.get("description", ""),
         parameters=_struct(function["parameters"]),
+        parameters_json=orjson.dumps(function["parameters"]).decode(),
         strict=function.get("strict"),
     )
 
@@ -222,7 +223,10 @@ def _response_format(form: Mapping[str, Any]) -> chat_pb2.ResponseFormat:
     named = form["json_schema"]
     return chat_pb2.ResponseFormat(
         json_schema=chat_pb2.JsonSchema(
-            name=named["name"], schema=_struct(named["schema"]), strict=named.get("strict")
+            name=named["name"],
+            schema=_struct(named["schema"]),
+            schema_json=orjson.dumps(named["schema"]).decode(),
+            strict=named.get("strict"),
         )
     )
 

@@ -240,7 +240,7 @@ def _tool(tool: chat_pb2.Tool, where: str) -> dict[str, Any]:
     _check_name(tool.name, where)
     function: dict[str, Any] = {
         "name": tool.name,
-        "parameters": _plain(tool.parameters, f"{where}.parameters"),
+        "parameters": _schema(tool.parameters, tool.parameters_json, f"{where}.parameters"),
     }
     if tool.description:
         function["description"] = tool.description
@@ -257,18 +257,31 @@ def _response_format(form: chat_pb2.ResponseFormat) -> dict[str, Any]:
     if form.WhichOneof("format") != "json_schema":
         raise invalid_request("chat.response_format.format", "json_object or json_schema", "neither")
     _check_name(form.json_schema.name or "answer", "chat.response_format.json_schema")
+    named = form.json_schema
     schema: dict[str, Any] = {
-        "name": form.json_schema.name or "answer",
-        "schema": _plain(form.json_schema.schema, "chat.response_format.json_schema.schema"),
+        "name": named.name or "answer",
+        "schema": _schema(named.schema, named.schema_json, "chat.response_format.json_schema.schema"),
     }
-    if form.json_schema.HasField("strict"):
-        schema["strict"] = form.json_schema.strict
+    if named.HasField("strict"):
+        schema["strict"] = named.strict
     return {"type": "json_schema", "json_schema": schema}
 
 
 def _check_name(name: str, where: str) -> None:
     if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
         raise invalid_request(f"{where}.name", "1 to 64 letters, digits, _ and -", repr(name))
+
+
+def _schema(struct: struct_pb2.Struct, text: str, where: str) -> dict[str, Any]:
+    if not text:
+        return _plain(struct, where)
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise invalid_request(f"{where}_json", "a JSON object", "other text")
+    return document
 
 
 def _plain(struct: struct_pb2.Struct, where: str) -> dict[str, Any]:

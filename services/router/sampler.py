@@ -59,7 +59,7 @@ class Sampler:
         if barred is not None:
             self._shadow.count(origin, Step.INELIGIBLE, barred)
             return None
-        return Follow(self._shadow, origin, ask, named, request_id, self._raw_bytes)
+        return Follow(self._shadow, origin, ask, named, request_id, self._raw_bytes, routes)
 
     def leg(self, leg: Leg) -> None:
         """Counts a finished production leg of a workload that is compared."""
@@ -69,7 +69,10 @@ class Sampler:
 class Follow:
     """A request of a workload that is compared, until its answer is whole or lost."""
 
-    __slots__ = ("_ask", "_left", "_named", "_origin", "_pieces", "_request_id", "_sampled", "_shadow")
+    __slots__ = (
+        *("_ask", "_left", "_named", "_origin", "_pieces", "_request_id", "_routes", "_sampled"),
+        "_shadow",
+    )
 
     def __init__(
         self,
@@ -79,7 +82,9 @@ class Follow:
         named: Named,
         request_id: bytes,
         raw_bytes: int,
+        routes: Sequence[catalog.Route],
     ) -> None:
+        self._routes = routes
         self._shadow = shadow
         self._origin = origin
         self._ask = ask
@@ -131,6 +136,9 @@ class Follow:
             target=decided.target,
             sovereign_failed=call.stepped_in,
             input_tokens=_prompt_tokens(call.usage),
+            api=ask.request.api,
+            headers=ask.headers,
+            routes=self._routes,
         )
 
 

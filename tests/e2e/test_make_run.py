@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Run, query
-from tests.support.stack import ROOT, stack_ports
+from tests.support.places import free_places
+from tests.support.stack import ROOT
 
 GIB = 2**30
 
@@ -108,7 +109,7 @@ def test_the_whole_stack_stays_below_two_gib(run: Run) -> None:
 
 
 def test_a_second_run_in_the_same_folder_is_refused_in_one_line(run: Run) -> None:
-    other = Run(run.folder, stack_ports())
+    other = Run(run.folder, free_places())
     other.start()
     assert other.exit_code() == 1
     assert "another `make run`" in other.output

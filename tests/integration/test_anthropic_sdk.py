@@ -10,9 +10,14 @@ from typing import Any
 
 import aiohttp
 import anthropic
+import openai
 import orjson
 import pytest
 from anthropic import AsyncAnthropic
+from grpc import aio
+from homeward.common.v1 import chat_pb2
+from homeward.router.v1 import router_pb2, router_pb2_grpc
+from openai import AsyncOpenAI
 
 from tests.support import anthropic_upstream
 from tests.support.anthropic_upstream import AnthropicUpstream
@@ -46,6 +51,9 @@ apis = ["messages"]
 
 [models.claude-alias]
 routes = [{{ upstream = "dated", model = "claude-real" }}]
+
+[models.either]
+routes = [{{ upstream = "claude", model = "claude-real" }}, {{ upstream = "cloud", model = "stand-in-mini" }}]
 
 [upstreams.keyless]
 protocol = "anthropic"
@@ -522,7 +530,7 @@ async def test_the_sdk_streams_as_from_anthropic(client: AsyncAnthropic) -> None
     async with client.messages.stream(model=CLAUDE, max_tokens=100, messages=[QUESTION]) as stream:
         text = "".join([piece async for piece in stream.text_stream])
         final = await stream.get_final_message()
-    assert text.strip() == f"You said: {QUESTION['content']}"
+    assert text == f"You said: {QUESTION['content']}"
     assert final.usage.output_tokens == anthropic_upstream.USAGE["output_tokens"]
 
 
@@ -616,12 +624,187 @@ async def test_a_refusal_of_homewards_own_key_is_not_the_applications_error(clie
     assert "invalid x-api-key" not in str(caught.value)
 
 
-async def test_a_model_of_anthropics_protocol_has_no_chat_completions(stack: Stack) -> None:
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {SECRETS.api_key}"}) as session,
-        session.post(
-            f"{stack.base_url}/chat/completions", json={"model": CLAUDE, "messages": [QUESTION]}
-        ) as response,
-    ):
-        assert response.status == 400
-        assert (await response.json())["error"]["code"] == "api_not_supported"
+# --- chat completions translated for a server that speaks the Messages API ----------------------------
+
+
+@pytest.fixture(scope="module")
+async def chat(stack: Stack) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=stack.base_url, api_key=SECRETS.api_key, max_retries=0) as made:
+        yield made
+
+
+async def test_the_openai_sdk_is_answered_by_an_upstream_of_anthropics_protocol(
+    chat: AsyncOpenAI, upstream: AnthropicUpstream
+) -> None:
+    answer = await chat.chat.completions.create(
+        model=CLAUDE,
+        messages=[{"role": "system", "content": "Be brief."}, QUESTION],
+        max_completion_tokens=50,
+        temperature=0.5,
+        stop="END",
+        user="u-1",
+    )
+    assert upstream.last.path == "/v1/messages"
+    assert upstream.last.headers["x-api-key"] == anthropic_upstream.KEY
+    assert "authorization" not in upstream.last.headers
+    assert upstream.last.document == {
+        "model": CLAUDE,
+        "max_tokens": 50,
+        "system": "Be brief.",
+        "messages": [QUESTION],
+        "temperature": 0.5,
+        "stop_sequences": ["END"],
+        "metadata": {"user_id": "u-1"},
+    }
+    (choice,) = answer.choices
+    assert (answer.model, answer.object) == (CLAUDE, "chat.completion")
+    assert answer.created > 1_700_000_000
+    assert choice.message.content == f"You said: {QUESTION['content']}"
+    assert choice.finish_reason == "stop"
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (3211, 7)
+    assert answer.usage.prompt_tokens_details.cached_tokens == 3000
+
+
+async def test_the_openai_sdk_streams_from_it(chat: AsyncOpenAI) -> None:
+    stream = await chat.chat.completions.create(
+        model=CLAUDE, messages=[QUESTION], stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+    deltas = [chunk.choices[0] for chunk in chunks if chunk.choices]
+    said = "".join(choice.delta.content or "" for choice in deltas)
+    assert said == f"You said: {QUESTION['content']}"
+    assert len(deltas) > 3
+    assert deltas[-1].finish_reason == "stop"
+    assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (3211, 7)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_functions_go_round_through_it(
+    chat: AsyncOpenAI, upstream: AnthropicUpstream, streamed: bool
+) -> None:
+    tools = [
+        {"type": "function", "function": {"name": tool["name"], "parameters": tool["input_schema"]}}
+        for tool in (WEATHER, TIME)
+    ]
+    request: dict[str, Any] = {"model": CLAUDE, "messages": [ASKS_WEATHER], "tools": tools}
+    named = {"type": "function", "function": {"name": "get_time"}}
+    if streamed:
+        async with chat.chat.completions.stream(**request, tool_choice=named) as stream:
+            asked = (await stream.get_final_completion()).choices[0]
+    else:
+        asked = (await chat.chat.completions.create(**request, tool_choice=named)).choices[0]
+    (call,) = asked.message.tool_calls
+    assert (call.function.name, orjson.loads(call.function.arguments)) == ("get_time", {"city": "Bruges"})
+    assert asked.finish_reason == "tool_calls"
+    # As SDKs send an answer back: with all its fields.
+    turns = [asked.message.to_dict(exclude_unset=False), {"role": "tool", "tool_call_id": call.id}]
+    turns[0].pop("parsed", None)
+    for item in turns[0]["tool_calls"]:
+        item["function"].pop("parsed_arguments", None)
+    turns[1]["content"] = "overcast"
+    answer = await chat.chat.completions.create(**{**request, "messages": [ASKS_WEATHER, *turns]})
+    assert "overcast" in answer.choices[0].message.content
+    assert upstream.last.document["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": call.id, "name": "get_time", "input": {"city": "Bruges"}}],
+        },
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "overcast"}],
+        },
+    ]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_a_translated_chat_is_booked_and_priced_to_the_token(
+    chat: AsyncOpenAI, stack: Stack, streamed: bool, traced: tuple[str, dict[str, str]]
+) -> None:
+    trace_id, headers = traced
+    made = await chat.chat.completions.create(
+        model=CLAUDE, messages=[QUESTION], stream=streamed, extra_headers=headers
+    )
+    if streamed:
+        # Usage that nobody asked for is not shown, and booked all the same.
+        assert not [chunk async for chunk in made if chunk.usage]
+    (leg,) = await stack.legs(1, where=f"trace_id = '{trace_id}'")
+    counts = [leg[f"{name}_tokens"] for name in ("input", "cached_input", "cache_write", "output")]
+    assert counts == [11, 3000, 200, 7]
+    assert leg["cost_nanos"] == 11 * 3_000 + 3000 * 300 + 200 * 3_750 + 7 * 15_000
+    assert (leg["api"], leg["upstream"], leg["outcome"]) == ("chat.completions", "claude", "ok")
+    assert leg["streamed"] is streamed
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_what_it_withholds_is_a_refusal(chat: AsyncOpenAI, streamed: bool) -> None:
+    question = {"role": "user", "content": anthropic_upstream.WITHHELD}
+    made = await chat.chat.completions.create(model=CLAUDE, messages=[question], stream=streamed)
+    if streamed:
+        choices = [choice async for chunk in made for choice in chunk.choices]
+        refusal = "".join(choice.delta.refusal or "" for choice in choices)
+        finish = choices[-1].finish_reason
+    else:
+        refusal, finish = made.choices[0].message.refusal, made.choices[0].finish_reason
+    assert refusal
+    assert finish == "content_filter"
+
+
+async def test_errors_of_it_come_in_openais_shape(chat: AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await chat.chat.completions.create(model=CLAUDE, messages=[QUESTION], max_tokens=0)
+    assert caught.value.body["message"] == "max_tokens: must be at least 1"
+    assert (caught.value.type, caught.value.code) == ("invalid_request_error", "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("n", {"n": 2}),
+        ("seed", {"seed": 7}),
+        ("temperature", {"temperature": 1.5}),
+        ("response_format", {"response_format": {"type": "json_object"}}),
+        ("added_tomorrow", {"extra_body": {"added_tomorrow": 1}}),
+    ],
+)
+async def test_what_it_can_not_do_is_refused_by_name(
+    chat: AsyncOpenAI, upstream: AnthropicUpstream, field: str, fields: dict[str, Any]
+) -> None:
+    before = len(upstream.requests)
+    with pytest.raises(openai.BadRequestError) as caught:
+        await chat.chat.completions.create(model=CLAUDE, messages=[QUESTION], **fields)
+    assert (caught.value.code, caught.value.param) == ("feature_not_supported", field)
+    assert len(upstream.requests) == before
+
+
+async def test_what_it_can_not_do_another_server_of_the_model_does(
+    chat: AsyncOpenAI, upstream: AnthropicUpstream
+) -> None:
+    before = len(upstream.requests)
+    raw = await chat.chat.completions.with_raw_response.create(model="either", messages=[QUESTION], n=2)
+    assert len(raw.parse().choices) == 2
+    assert raw.headers["x-homeward-upstream"] == "cloud"
+    assert len(upstream.requests) == before
+    raw = await chat.chat.completions.with_raw_response.create(model="either", messages=[QUESTION])
+    assert raw.headers["x-homeward-upstream"] == "claude"
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_the_grpc_door_is_answered_by_it(stack: Stack, streamed: bool) -> None:
+    asked = chat_pb2.Chat(
+        model=CLAUDE,
+        messages=[chat_pb2.Message(role=chat_pb2.ROLE_USER, content=[chat_pb2.ContentPart(text="Hello")])],
+    )
+    metadata = (("authorization", f"Bearer {SECRETS.api_key}"),)
+    async with aio.insecure_channel(stack.grpc) as channel:
+        door = router_pb2_grpc.RouterServiceStub(channel)
+        if streamed:
+            request = router_pb2.CompleteStreamRequest(chat=asked)
+            responses = [item async for item in door.CompleteStream(request, metadata=metadata)]
+            said = "".join(item.delta.text for item in responses)
+            usage = responses[-1].end.usage
+        else:
+            answer = await door.Complete(router_pb2.CompleteRequest(chat=asked), metadata=metadata)
+            said, usage = answer.choices[0].message.content[0].text, answer.usage
+    assert said == "You said: Hello"
+    assert (usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens) == (11, 3000, 200)

@@ -18,12 +18,11 @@ import aiohttp
 import psutil
 import pytest
 from google.protobuf import struct_pb2
-from google.rpc import error_details_pb2
 from grpc import StatusCode, aio
-from grpc_status import rpc_status
 from homeward.common.v1 import chat_pb2
 from homeward.router.v1 import router_pb2, router_pb2_grpc
 
+from tests.support.refusals import info_of
 from tests.support.stack import SECRETS, WAIT_S, Stack, until
 
 BODY_LIMIT = 65536
@@ -677,15 +676,6 @@ async def complete(stub: router_pb2_grpc.RouterServiceStub, asked: chat_pb2.Chat
         await stub.Complete(router_pb2.CompleteRequest(chat=asked), metadata=LAB_KEY)
 
 
-def error_info(error: aio.AioRpcError) -> error_details_pb2.ErrorInfo:
-    """The ErrorInfo in a status."""
-    status = rpc_status.from_call(error)
-    assert status is not None, f"{error.code()}: {error.details()}"
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    return info
-
-
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(("wrong", "field"), WRONG_CHATS.values(), ids=WRONG_CHATS.keys())
 async def test_a_chat_that_breaks_the_contract_is_an_invalid_argument(
@@ -695,7 +685,7 @@ async def test_a_chat_that_breaks_the_contract_is_an_invalid_argument(
         with pytest.raises(aio.AioRpcError) as caught:
             await complete(stub, wrong, streamed=streamed)
     assert caught.value.code() is StatusCode.INVALID_ARGUMENT, caught.value.details()
-    info = error_info(caught.value)
+    info = info_of(caught.value)
     assert (info.domain, info.reason) == ("homeward", "INVALID_REQUEST")
     assert f"{info.metadata['field']}.".startswith(f"{field}.")
 
@@ -718,7 +708,7 @@ async def test_a_routing_that_breaks_the_contract_is_an_invalid_argument(
                 router_pb2.CompleteRequest(chat=question(), routing=routing), metadata=LAB_KEY
             )
     assert caught.value.code() is StatusCode.INVALID_ARGUMENT, caught.value.details()
-    assert error_info(caught.value).reason == "INVALID_REQUEST"
+    assert info_of(caught.value).reason == "INVALID_REQUEST"
 
 
 @pytest.mark.parametrize(
@@ -742,7 +732,7 @@ async def test_a_call_without_a_good_key_is_unauthenticated(
             with pytest.raises(aio.AioRpcError) as caught:
                 await call
             assert caught.value.code() is StatusCode.UNAUTHENTICATED
-            assert error_info(caught.value).reason == reason
+            assert info_of(caught.value).reason == reason
 
 
 @pytest.mark.parametrize(
@@ -763,7 +753,7 @@ async def test_odd_extra_fields_are_no_defect(stack: Stack, odd: chat_pb2.Chat, 
                 await complete(stub, odd, streamed=streamed)
             except aio.AioRpcError as error:
                 # It is for the upstream to judge what Homeward does not know.
-                assert error_info(error).reason in ("INVALID_REQUEST", "UPSTREAM_REJECTED")  # noqa: PT017
+                assert info_of(error).reason in ("INVALID_REQUEST", "UPSTREAM_REJECTED")  # noqa: PT017
 
 
 async def test_a_message_larger_than_the_limit_is_refused_and_the_door_stays_open(stack: Stack) -> None:

@@ -83,7 +83,7 @@ def plain(**changes: Any) -> leg_pb2.Leg:
         "upstream": "cloud",
         "provider": "homeward-stand-in",
         "model": "stand-in-mini",
-        "usage": usage_pb2.Usage(**{f"{name}_tokens": 100 for name in CLASSES}),  # type: ignore[arg-type]
+        "usage": usage_pb2.Usage(**{f"{name}_tokens": 100 for name in CLASSES}),  # type: ignore[arg-type]  # its fields
         "outcome": leg_pb2.OUTCOME_OK,
         **changes,
     }
@@ -155,7 +155,7 @@ def expected(leg: leg_pb2.Leg, prices: PriceList) -> dict[str, Any]:
     row["ttft_us"] = leg.ttft_us if leg.HasField("ttft_us") else None
     counts = {name: f"{name}_tokens" for name in CLASSES}
     tokens = {
-        name: getattr(leg.usage, field) if leg.usage.HasField(field) else None  # type: ignore[arg-type]
+        name: getattr(leg.usage, field) if leg.usage.HasField(field) else None  # type: ignore[arg-type]  # its fields
         for name, field in counts.items()
     }
     row |= {counts[name]: value for name, value in tokens.items()}

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.rpc import error_details_pb2
 from grpc import StatusCode, aio
-from grpc_status import rpc_status
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from homeward.common.v1 import workload_pb2
 from openai import AsyncOpenAI
 
+from tests.support.refusals import info_of
 from tests.support.stack import ROOT, SECRETS, Stack, until
 from training import public_rows
 
@@ -88,9 +87,7 @@ def refused(code: StatusCode, reason: str) -> Iterator[dict[str, str]]:
     with pytest.raises(aio.AioRpcError) as caught:
         yield metadata
     assert caught.value.code() is code
-    status = rpc_status.from_call(caught.value)
-    info = error_details_pb2.ErrorInfo()
-    status.details[0].Unpack(info)
+    info = info_of(caught.value)
     assert info.reason == reason
     metadata.update(info.metadata)
 

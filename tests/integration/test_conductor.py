@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -410,8 +409,13 @@ async def test_a_ledger_that_goes_and_comes_back(stack: Stack, tmp_path: Path, w
         await stack.kill("ledger")
         await until(noticed, "the ledger's death is noticed")
         # A rollback that can't be decided now is decided as soon as it can.
+
+        async def due() -> bool:
+            return not (await house.standing()).blocks
+
+        assert not await due()
         await house.legs(40, failed=40)
-        await asyncio.sleep(0)
+        await until(due, "the breaker has tripped")
         assert house.place == CANARIES[0]
         await stack.start("ledger")
         await house.reaches(ROLLED_BACK)

@@ -29,6 +29,7 @@ from tests.support.booking import (
     spool_count,
     verified,
 )
+from tests.support.refusals import info_of
 from tests.support.stack import SECRETS, Stack
 
 # The processes belong to the event loop that started them.
@@ -165,20 +166,13 @@ async def test_legs_pile_up_to_the_limit_without_clickhouse_and_drain_by_themsel
 
 async def reason_of_refusal(stack: Stack) -> str:
     """Why the ledger takes no more legs: the reason of its ErrorInfo."""
-    from google.rpc import error_details_pb2
-    from grpc_status import rpc_status
-
     # More than ever fits, so that none of them is taken.
     legs = [leg_of_nobody(number) for number in range(SPOOL_ROWS)]
     async with aio.insecure_channel(f"127.0.0.1:{stack.ports['ledger']}") as channel:
         with pytest.raises(aio.AioRpcError) as refusal:
             await ledger_pb2_grpc.LedgerServiceStub(channel).Record(ledger_pb2.RecordRequest(legs=legs))
     assert refusal.value.code() is StatusCode.RESOURCE_EXHAUSTED
-    status = rpc_status.from_call(refusal.value)  # type: ignore[arg-type]  # works with aio's errors too
-    assert status is not None
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    return str(info.reason)
+    return info_of(refusal.value).reason
 
 
 def leg_of_nobody(number: int) -> leg_pb2.Leg:

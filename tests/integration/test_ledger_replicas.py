@@ -13,9 +13,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-from google.rpc import error_details_pb2
 from grpc import StatusCode, aio
-from grpc_status import rpc_status
 from homeward.common.v1 import leg_pb2, policy_pb2, usage_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
@@ -26,6 +24,7 @@ from services.ledger.adapters.journal.decisions import Decisions
 from services.ledger.adapters.journal.entries import Entries
 from tests.support.policy import moved, policy_of, proposal
 from tests.support.postgres import ESCAPED, PASSWORD, Postgres
+from tests.support.refusals import info_of
 from tests.support.stack import ROOT, WAIT_S, Stack, until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.asyncio(loop_scope="module")]
@@ -332,10 +331,7 @@ async def test_while_postgresql_is_away_legs_are_taken_and_decisions_are_not(led
                 with pytest.raises(aio.AioRpcError) as away:
                     await stub.Decide(decision((await policy_of(stub)).version, 60_000), timeout=WAIT_S)
             assert away.value.code() is StatusCode.UNAVAILABLE
-            info = error_details_pb2.ErrorInfo()
-            status = rpc_status.from_call(away.value)
-            assert status is not None
-            assert status.details[0].Unpack(info)
+            info = info_of(away.value)
             assert (info.reason, info.metadata["store"]) == ("STORAGE_UNAVAILABLE", "journal")
             assert PASSWORD not in str(away.value)
 

@@ -12,12 +12,11 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
-from google.rpc import error_details_pb2
 from grpc import StatusCode, aio
-from grpc_status import rpc_status
 from homeward.common.v1 import chat_pb2
 from homeward.router.v1 import router_pb2, router_pb2_grpc
 
+from tests.support.refusals import info_of, retry_of
 from tests.support.stack import SECRETS, WAIT_S, Stack, until
 
 CONCURRENT = 4
@@ -147,7 +146,7 @@ async def test_the_grpc_door_keeps_to_the_same_limit(stack: Stack) -> None:
     with pytest.raises(aio.AioRpcError) as caught:
         await complete(stack, "few-requests-by-grpc")
     assert caught.value.code() is StatusCode.RESOURCE_EXHAUSTED
-    info, retry = details(caught.value)
+    info, retry = info_of(caught.value), retry_of(caught.value)
     assert info.reason == "RATE_LIMITED"
     assert info.metadata["key"] == "few-requests-by-grpc"
     assert info.metadata["limit"] == "requests_per_minute"
@@ -162,16 +161,6 @@ async def complete(stack: Stack, key: str = "") -> None:
     async with aio.insecure_channel(stack.grpc) as channel:
         stub = router_pb2_grpc.RouterServiceStub(channel)
         await stub.Complete(request, metadata=(("authorization", f"Bearer {secret}"),), timeout=WAIT_S)
-
-
-def details(error: aio.AioRpcError) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo]:
-    """The ErrorInfo and the RetryInfo in a status."""
-    status = rpc_status.from_call(error)
-    assert status is not None, f"{error.code()}: {error.details()}"
-    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-    assert status.details[0].Unpack(info)
-    assert status.details[1].Unpack(retry)
-    return info, retry
 
 
 TRIAGE = [{"role": "system", "content": "You triage tickets."}, TURN]
@@ -247,7 +236,7 @@ async def test_a_request_too_many_is_refused_and_the_others_are_answered(stack: 
     assert (await ask(stack)).status == 200
     await complete(stack)
     assert caught.value.code() is StatusCode.UNAVAILABLE
-    assert details(caught.value)[0].reason == "OVERLOADED"
+    assert info_of(caught.value).reason == "OVERLOADED"
 
 
 async def test_a_connection_too_many_is_told_so_and_there_is_room_when_another_ends(stack: Stack) -> None:

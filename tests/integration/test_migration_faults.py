@@ -16,7 +16,7 @@ from homeward.shadow.v1 import shadow_pb2
 from services.shadow.adapters.store import Store
 from services.shadow.core.verdict import windows
 from tests.support.migration import Traffic, migration, parity_stack, register
-from tests.support.stack import until
+from tests.support.stack import Stack, until
 
 PARTS = ("shadow", "ledger", "router", "router-1")
 KILLS = 4
@@ -67,10 +67,10 @@ async def test_the_verdict_is_that_of_its_triplets_though_parts_are_killed_and_n
     assert [_of(item) for item in again[: len(live)]] == [_of_proto(item) for item in live]
 
 
-async def _home(stack: object) -> shadow_pb2.Migration:
+async def _home(stack: Stack) -> shadow_pb2.Migration:
     deadline = time.monotonic() + LIMIT_S
     while True:
-        found = await migration(stack)  # type: ignore[arg-type]
+        found = await migration(stack)
         if found is not None and found.policy.stage == policy_pb2.STAGE_HOME:
             return found
         assert time.monotonic() < deadline, f"not at home within {LIMIT_S:g} s: {found}"

@@ -126,7 +126,7 @@ HELLO = {"role": "assistant", "content": "Hello"}
 
 async def named(stack: Stack, *messages: dict[str, str], **more: str) -> tuple[str, str]:
     """What the headers say of a request."""
-    status, headers, body = await ask(stack, *messages, **more)  # type: ignore[arg-type]
+    status, headers, body = await ask(stack, *messages, **more)
     assert status == 200, body
     return headers["x-homeward-workload"], headers["x-homeward-evidence"]
 

@@ -8,14 +8,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc
 import openai
+import orjson
 import pytest
 import pytest_asyncio
+from anthropic import AsyncAnthropic
 from grpc import aio
 from homeward.common.v1 import chat_pb2, leg_pb2, policy_pb2
 from homeward.router.v1 import router_pb2, router_pb2_grpc
@@ -25,6 +31,11 @@ from deploy.local.ports import free_ports
 from services.common.errors import DomainError, Reason
 from services.common.policy_rows import sampling_to_proto
 from services.common.sampling import PPM, Sampling
+from services.shadow.adapters.router import RouterAdapter
+from services.shadow.adapters.store import Store
+from services.shadow.core.experiment import Wanted, registered
+from services.shadow.engine import Engine
+from tests.support.anthropic_upstream import AnthropicUpstream
 from tests.support.shadow_recorder import Behaviour, ShadowRecorder, stall, take
 from tests.support.stack import SECRETS, Stack, until
 
@@ -47,6 +58,16 @@ region = "eu"
 target = "sovereign"
 base_url = "http://127.0.0.1:{dead}/v1"
 region = "eu"
+
+[upstreams.claude]
+protocol = "anthropic"
+base_url = "{claude}"
+api_key = "sk-ant-upstream"
+apis = ["messages"]
+region = "eu"
+
+[models.assistant]
+routes = [{{ upstream = "home", model = "stand-in-mini" }}, {{ upstream = "claude", model = "claude-real" }}]
 
 [models.both]
 routes = [{{ upstream = "home", model = "stand-in-mini" }}, {{ upstream = "cloud", model = "stand-in-mini" }}]
@@ -92,12 +113,21 @@ async def shadow() -> AsyncIterator[ShadowRecorder]:
 
 
 @pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory, shadow: ShadowRecorder) -> AsyncIterator[Stack]:
+async def claude() -> AsyncIterator[AnthropicUpstream]:
+    server = AnthropicUpstream()
+    async with server.running():
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def stack(
+    tmp_path_factory: pytest.TempPathFactory, shadow: ShadowRecorder, claude: AnthropicUpstream
+) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("sampling")
     environment = {"HOMEWARD_ROUTER__SHADOW": shadow.address, "HOMEWARD_ROUTER__SAMPLES_IN_MEMORY": "8"}
     async with Stack(folder, **environment) as running:
         digest = hashlib.sha256(LAB_KEY.encode()).hexdigest()
-        more = SETTINGS.format(digest=digest, dead=free_ports(1)[0], **running.ports)
+        more = SETTINGS.format(digest=digest, dead=free_ports(1)[0], claude=claude.base_url, **running.ports)
         running.settings_file.write_text(running.settings_file.read_text() + more)
         (folder / "router" / "0").mkdir(parents=True)
         (folder / "router" / "0" / "policy.binpb").write_bytes(policy())
@@ -283,6 +313,216 @@ async def test_what_can_not_be_compared_is_counted_with_its_reason(
         recorded,
         {f"ineligible/{reason}": 1 for reason in ("choices", "api", "failed", "size", "shape")},
     )
+    assert recorded.samples == []
+
+
+# Messages of Anthropic's SDK
+
+
+LOOK_UP = {
+    "name": "look_up",
+    "description": "Looks a customer up.",
+    "input_schema": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}},
+        "required": ["name"],
+    },
+}
+MARK = {"cache_control": {"type": "ephemeral"}}
+ASKED: list[dict[str, Any]] = [
+    {"messages": [{"role": "user", "content": "Where is my card?"}]},
+    {
+        "system": [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind.", **MARK}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Hi."}, {"type": "text", "text": "Well?"}]},
+            {"role": "assistant", "content": "Yes?"},
+            {"role": "user", "content": "Where is my card?"},
+        ],
+        "stop_sequences": ["END"],
+        "metadata": {"user_id": "ann"},
+    },
+    {
+        "messages": [{"role": "user", "content": "Look Ann up."}],
+        "tools": [{**LOOK_UP, **MARK}],
+        "tool_choice": {"type": "tool", "name": "look_up", "disable_parallel_tool_use": True},
+    },
+]
+
+
+@pytest.fixture(scope="module")
+async def messages(stack: Stack) -> AsyncIterator[AsyncAnthropic]:
+    base_url = stack.base_url.removesuffix("/v1")
+    async with AsyncAnthropic(base_url=base_url, api_key=SECRETS.api_key, max_retries=0) as made:
+        yield made
+
+
+async def tell(
+    client: AsyncAnthropic, fields: dict[str, Any], workload: str, model: str, streamed: bool
+) -> Any:
+    """The message that an application gets which declares its workload."""
+    call = {
+        "model": model,
+        "max_tokens": 200,
+        "extra_headers": {"x-homeward-workload": workload},
+        **fields,
+    }
+    if not streamed:
+        return await client.messages.create(**call)
+    async with client.messages.stream(**call) as stream:
+        return await stream.get_final_message()
+
+
+def unmarked(document: dict[str, Any]) -> bytes:
+    """What arrived, but for how the answer is to travel and what may be cached."""
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, list):
+            return [strip(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        return {key: strip(item) for key, item in value.items() if key not in ("stream", "cache_control")}
+
+    return orjson.dumps(strip(document), option=orjson.OPT_SORT_KEYS)
+
+
+@asynccontextmanager
+async def engine_of(stack: Stack, folder: Path) -> AsyncIterator[tuple[Engine, Store]]:
+    """Shadow's engine in this process, with the experiment that the policy names."""
+
+    def now_us() -> int:
+        return time.time_ns() // 1_000
+
+    store = Store(folder / "shadow.sqlite", 1_000)
+    hour_us = 3_600 * 10**6
+    wanted = Wanted(
+        workload="ticket-triage",
+        scorer="exact_match@1",
+        margin=0.2,
+        alpha=0.05,
+        window_us=hour_us,
+        watermark_us=hour_us,
+        min_windows=1,
+        strata=(),
+        stratum_values=(),
+        rate_ppm=PPM,
+        reverse_rate_ppm=0,
+        daily_cost_cap_nanos=0,
+        cluster_by="conversation",
+    )
+    start = now_us() // hour_us * hour_us
+    made = registered(wanted, None, experiment_id=b"ticket-triage   ", salt=bytes(16), now_unix_us=start)
+    store.add_experiment(replace(made, epoch=2), bytes(16))
+    router = RouterAdapter(stack.grpc, LAB_KEY)
+    engine = Engine(store, router, None, Unspent(), now_us, in_flight=4, control_share=0)
+    engine.start()
+    try:
+        yield engine, store
+    finally:
+        await engine.stop()
+        await router.close()
+        store.close()
+
+
+class Unspent:
+    """Nothing is capped here."""
+
+    def spent_today_nanos(self, workload: str) -> int | None:
+        return 0
+
+    def asked(self, workload: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_messages_are_compared_with_the_model_at_home(
+    stack: Stack,
+    messages: AsyncAnthropic,
+    claude: AnthropicUpstream,
+    recorded: ShadowRecorder,
+    tmp_path: Path,
+    streamed: bool,
+) -> None:
+    """Anthropic answers the SDK; its question goes home and, for the noise, to Anthropic once more."""
+    claude.requests.clear()
+    answers = [await tell(messages, fields, "ticket-triage", "assistant", streamed) for fields in ASKED]
+    await sampled(recorded, len(ASKED))
+    await counted(recorded, {step: len(ASKED) for step in SENT})
+    samples = sorted(recorded.samples, key=lambda sample: sample.sample_id)
+    assert [said(sample) for sample in samples[:2]] == ["You said: Where is my card?"] * 2
+    (call,) = samples[2].answer.tool_calls
+    assert (call.name, orjson.loads(call.arguments_json)) == ("look_up", answers[2].content[0].input)
+    for sample in samples:
+        assert (sample.target, sample.streamed, sample.input_tokens) == (CLOUD, streamed, 3211)
+        assert sample.chat.model == "assistant"
+        assert sample.chat.extra_fields["max_tokens"] == 200
+    assert len({sample.tenant for sample in samples}) == 2
+    assert recorded.legs() == {("ticket-triage", CLOUD): (3, 0, 0)}
+
+    asked = [received.document for received in claude.requests]
+    claude.requests.clear()
+    async with engine_of(stack, tmp_path) as (engine, store):
+        for sample in samples:
+            await engine.submit(sample)
+
+        async def finished() -> bool:
+            return store.waiting() == 0
+
+        await until(finished, "all legs are answered")
+        rows = [row for _, row in store.all_finished(0)]
+        assert not store.funnel(b"ticket-triage   ", 2).losses
+    # What Anthropic answers is always the same, so the noise is none unless the question is another.
+    again = [received.document for received in claude.requests]
+    assert sorted(map(unmarked, again)) == sorted(map(unmarked, asked))
+    compared = {row.sample_id: row for row in rows if not row.lane}
+    assert set(compared) == {sample.sample_id for sample in samples}
+    assert {row.noise_millionths for row in compared.values()} == {PPM}
+    assert all(row.sovereign_millionths is not None for row in compared.values())
+    assert all(len(row.sovereign_leg_id) == len(row.noise_leg_id) == 16 for row in compared.values())
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("model", ["assistant", "both"])
+async def test_messages_that_home_answers_are_sampled_as_such(
+    messages: AsyncAnthropic, recorded: ShadowRecorder, model: str, streamed: bool
+) -> None:
+    """After the move nothing has changed for the application; whatever the cloud speaks."""
+    answer = await tell(messages, ASKED[1], "summaries", model, streamed)
+    assert answer.model == model
+    await sampled(recorded)
+    (sample,) = recorded.samples
+    assert (sample.target, sample.reversed, sample.streamed) == (SOVEREIGN, True, streamed)
+    assert said(sample) == answer.content[0].text
+    await counted(recorded, SENT)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_messages_before_a_cloud_that_speaks_chats_are_sampled_too(
+    messages: AsyncAnthropic, recorded: ShadowRecorder, streamed: bool
+) -> None:
+    answer = await tell(messages, ASKED[1], "ticket-triage", "both", streamed)
+    await sampled(recorded)
+    (sample,) = recorded.samples
+    assert said(sample) == answer.content[0].text
+    assert sample.chat.messages[0].content[0].text == "Be brief.\nBe kind."
+    assert sample.target == CLOUD
+    await counted(recorded, SENT)
+
+
+async def test_messages_that_have_no_form_as_a_chat_are_answered_and_counted(
+    messages: AsyncAnthropic, recorded: ShadowRecorder
+) -> None:
+    call = {"model": "assistant", "max_tokens": 2000, **ASKED[0]}
+    call["extra_headers"] = {"x-homeward-workload": "ticket-triage"}
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "A."}}
+    question = {"role": "user", "content": [document, {"type": "text", "text": "What is it?"}]}
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    await messages.messages.create(**{**call, "thinking": thinking})
+    await messages.messages.create(**{**call, "messages": [question]})
+    await messages.messages.create(**{**call, "tools": [search], "tool_choice": {"type": "none"}})
+    await messages.messages.create(**call, extra_body={"top_k": 5})
+    await messages.beta.messages.create(**call, betas=["context-1m-2025-08-07"])
+    await counted(recorded, {"ineligible/form": 5})
     assert recorded.samples == []
 
 

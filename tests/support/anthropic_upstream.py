@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -91,6 +92,8 @@ USAGE = {
 }
 """What every answer reports."""
 REQUEST_ID = "req_stand_in_anthropic"
+WITHHELD = "How do I make a virus?"
+"""What it does not answer."""
 THINKING_TOKENS = 2
 """Those of the output's tokens that go into thinking, if the request asks for thinking."""
 
@@ -98,8 +101,8 @@ THINKING_TOKENS = 2
 class AnthropicUpstream(Recorder):
     """Speaks the Messages API: whole answers, streams, tools and errors (docs.anthropic.com/en/api).
 
-    It calls the first tool it is offered unless the last turn has a tool's result, and else repeats what
-    was said. What it sends is kept in `sent`.
+    It calls the tool that it is told to, or the first that it is offered unless the last turn has a tool's
+    result, and else repeats what was said; it refuses what is WITHHELD. What it sends is kept in `sent`.
     """
 
     def __init__(self, dated: str = "") -> None:
@@ -128,7 +131,9 @@ class AnthropicUpstream(Recorder):
         }
         if document.get("thinking"):
             message["usage"]["output_tokens_details"] = {"thinking_tokens": THINKING_TOKENS}
-        if message["content"][0]["type"] == "tool_use":
+        if not message["content"]:
+            message["stop_reason"] = "refusal"
+        elif message["content"][0]["type"] == "tool_use":
             message["stop_reason"] = "tool_use"
         headers = {"request-id": REQUEST_ID}
         if not document.get("stream"):
@@ -162,42 +167,66 @@ def _refusal(request: web.Request, received: Received) -> tuple[int, dict[str, A
             return error(400, "invalid_request_error", f"{field}: Field required")
     if document["max_tokens"] < 1:
         return error(400, "invalid_request_error", "max_tokens: must be at least 1")
+    if not 0 <= document.get("temperature", 1) <= 1:
+        return error(400, "invalid_request_error", "temperature: range: 0..1")
+    for index, turn in enumerate(document["messages"]):
+        if turn["role"] not in ("user", "assistant", "system") or (turn["role"] == "system" and not index):
+            return error(400, "invalid_request_error", f"messages.{index}.role: unexpected")
+        if any(block.get("text") == "" for block in _blocks(turn)):
+            return error(400, "invalid_request_error", f"messages.{index}: text blocks must be non-empty")
+    for index, tool in enumerate(document.get("tools", ())):
+        custom = tool.get("type") in (None, "custom")
+        if custom and tool.get("input_schema", {}).get("type") != "object":
+            return error(400, "invalid_request_error", f"tools.{index}.input_schema.type: Field required")
     return None
 
 
+def _blocks(turn: dict[str, Any]) -> list[dict[str, Any]]:
+    content = turn["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
 def _content(document: dict[str, Any]) -> list[dict[str, Any]]:
-    last = document["messages"][-1]["content"]
-    blocks = [{"type": "text", "text": last}] if isinstance(last, str) else last
+    blocks = _blocks(document["messages"][-1])
     results = [block for block in blocks if block["type"] == "tool_result"]
-    if document.get("tools") and not results:
-        name = document["tools"][0]["name"]
+    choice = document.get("tool_choice", {})
+    if document.get("tools") and not results and choice.get("type") != "none":
+        name = choice.get("name", document["tools"][0]["name"])
         return [{"type": "tool_use", "id": "toolu_01", "name": name, "input": {"city": "Bruges"}}]
     said = " ".join(block["text"] for block in blocks if block["type"] == "text")
+    if said == WITHHELD:
+        return []
     found = " ".join(str(block.get("content")) for block in results)
     return [{"type": "text", "text": f"You said: {said or found}"}]
 
 
 def _events(message: dict[str, Any]) -> list[dict[str, Any]]:
-    block = message["content"][0]
+    usage = message["usage"]
+    started = {**message, "content": [], "stop_reason": None, "usage": {**USAGE, "output_tokens": 1}}
+    ended = {
+        "type": "message_delta",
+        "delta": {"stop_reason": message["stop_reason"], "stop_sequence": None},
+        "usage": {name: value for name, value in usage.items() if name.startswith("output")},
+    }
+    return [
+        {"type": "message_start", "message": started},
+        *(event for block in message["content"] for event in _block_events(block)),
+        ended,
+        {"type": "message_stop"},
+    ]
+
+
+def _block_events(block: dict[str, Any]) -> list[dict[str, Any]]:
     if block["type"] == "text":
         empty: dict[str, Any] = {"type": "text", "text": ""}
-        deltas = [{"type": "text_delta", "text": piece + " "} for piece in block["text"].split()]
+        deltas = [{"type": "text_delta", "text": piece} for piece in re.findall(r"\s*\S+", block["text"])]
     else:
         empty = {**block, "input": {}}
         text = orjson.dumps(block["input"]).decode()
         deltas = [{"type": "input_json_delta", "partial_json": part} for part in (text[:5], text[5:])]
-    usage = message["usage"]
-    started = {**message, "content": [], "stop_reason": None, "usage": {**USAGE, "output_tokens": 1}}
     return [
-        {"type": "message_start", "message": started},
         {"type": "content_block_start", "index": 0, "content_block": empty},
         {"type": "ping"},
         *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
         {"type": "content_block_stop", "index": 0},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": message["stop_reason"], "stop_sequence": None},
-            "usage": {name: value for name, value in usage.items() if name.startswith("output")},
-        },
-        {"type": "message_stop"},
     ]

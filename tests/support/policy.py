@@ -54,9 +54,10 @@ async def bring_to(
 async def policy_of(stub: Stub, known_version: int = 0) -> policy_pb2.Policy:
     """The first policy that a watcher gets."""
     watch = stub.WatchPolicy(ledger_pb2.WatchPolicyRequest(known_version=known_version), timeout=WAIT_S)
-    policy: policy_pb2.Policy = (await watch.read()).policy  # type: ignore[attr-defined]  # or EOF
+    first = await watch.read()
+    assert isinstance(first, ledger_pb2.WatchPolicyResponse)
     watch.cancel()
-    return policy
+    return first.policy
 
 
 def way(start: Place, goal: Place) -> list[Place]:

@@ -20,6 +20,9 @@ EMBEDDINGS = "embeddings"
 RESPONSES = "responses"
 MESSAGES = "messages"
 
+_TRANSLATED = {MESSAGES: CHAT, CHAT: MESSAGES}
+"""What a call can be translated into."""
+
 REST = "*"
 """The pattern of an upstream that takes every model that no other has."""
 KEPT_NAMES = 4096
@@ -50,7 +53,7 @@ class Upstream:
 
     def offers(self, api: str) -> bool:
         """True if it can serve that kind of call, by itself or after translation."""
-        return api in self.apis or (api == MESSAGES and CHAT in self.apis)
+        return api in self.apis or _TRANSLATED.get(api) in self.apis
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import orjson
 
 from services.common.errors import DomainError, Reason
 from services.router.core import catalog, splice, sse
-from services.router.core.usage import UNKNOWN, Usage, from_anthropic, from_openai
+from services.router.core.usage import UNKNOWN, Usage, anthropic_so_far, from_anthropic, from_openai
 
 
 class SameStream:
@@ -200,14 +200,7 @@ def _read_messages(stream: SameStream, event: bytes, data: bytes, document: dict
         stream.usage = from_anthropic(message.get("usage"))
         return stream.rename(event, data, message.get("model"), nested="message")
     elif kind == "message_delta" and isinstance(document.get("usage"), dict):
-        # The first event has the input's counts, this one the output's and, lately, all of them.
-        report = {
-            "input_tokens": stream.usage.input_tokens,
-            "cache_read_input_tokens": stream.usage.cached_input_tokens,
-            "cache_creation_input_tokens": stream.usage.cache_write_tokens,
-            **{key: value for key, value in document["usage"].items() if value is not None},
-        }
-        stream.usage = from_anthropic(report)
+        stream.usage = anthropic_so_far(stream.usage, document["usage"])
     elif kind == "message_stop":
         stream.finished = True
     elif kind == "error":

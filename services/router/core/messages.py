@@ -16,6 +16,8 @@ from services.router.core import catalog, wire
 from services.router.core.messages_stream import MessagesStream, stop_reason, usage_report
 from services.router.core.usage import from_openai
 
+INVALID_JSON = "_invalid_json"
+"""The only argument of a call whose arguments a model did not write as JSON: what it wrote."""
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TYPES: dict[str, type] = {"tools": list, "output_config": dict, "output_format": dict}
 _TRANSLATED = frozenset(
@@ -110,8 +112,12 @@ class MessagesCodec:
         return orjson.dumps({"type": "error", "error": {"type": kind, "message": str(message)}})
 
 
-def to_chat(document: Mapping[str, Any]) -> dict[str, Any]:
+def to_chat(document: Mapping[str, Any], *, blocks: bool = False) -> dict[str, Any]:
     """The fields of a chat completion that asks what a Messages request asks, but for the model.
+
+    Args:
+        blocks: whether several blocks of text stay several. Without, they are one text of several lines:
+            many servers take only that.
 
     Raises:
         DomainError: INVALID_REQUEST.
@@ -124,11 +130,11 @@ def to_chat(document: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled"):
         raise _refused("thinking")
     messages: list[dict[str, Any]] = []
-    system = wire.text_of(document.get("system"))
+    system = _text(document.get("system"), blocks)
     if system:
         messages.append({"role": "system", "content": system})
     for index, message in enumerate(document["messages"]):
-        messages += _turn(message, f"messages[{index}]")
+        messages += _turn(message, f"messages[{index}]", blocks)
     chat: dict[str, Any] = {"messages": messages}
     for theirs, ours in (
         ("max_tokens", "max_tokens"),
@@ -136,7 +142,7 @@ def to_chat(document: Mapping[str, Any]) -> dict[str, Any]:
         ("top_p", "top_p"),
         ("stop_sequences", "stop"),
     ):
-        if document.get(theirs) is not None:
+        if document.get(theirs) not in (None, []):
             chat[ours] = document[theirs]
     metadata = document.get("metadata")
     if isinstance(metadata, dict) and metadata.get("user_id"):
@@ -167,7 +173,14 @@ def to_chat(document: Mapping[str, Any]) -> dict[str, Any]:
     return chat
 
 
-def _turn(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+def _text(said: object, blocks: bool) -> str | list[dict[str, Any]]:
+    """The text of a string or of blocks; several blocks as parts if they are to stay several."""
+    if blocks and isinstance(said, list) and len(said) > 1:
+        return [{"type": "text", "text": wire.text_of([block])} for block in said]
+    return wire.text_of(said)
+
+
+def _turn(message: Mapping[str, Any], where: str, blocks: bool) -> list[dict[str, Any]]:
     role, content = message["role"], message.get("content")
     if isinstance(content, str) or content is None:
         return [{"role": role, "content": content or ""}]
@@ -184,10 +197,7 @@ def _turn(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
         elif kind == "image":
             parts.append({"type": "image_url", "image_url": {"url": _image_url(block, place)}})
         elif kind == "tool_use":
-            function = {
-                "name": block.get("name", ""),
-                "arguments": orjson.dumps(block.get("input", {})).decode(),
-            }
+            function = {"name": block.get("name", ""), "arguments": arguments(block.get("input", {}))}
             calls.append({"id": block.get("id", ""), "type": "function", "function": function})
         elif kind == "tool_result":
             said = block.get("content")
@@ -195,7 +205,7 @@ def _turn(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
                 not isinstance(part, dict) or part.get("type") != "text" for part in said
             ):
                 raise _refused(place, "a tool's result that is not text")
-            text = wire.text_of(said)
+            text = _text(said, blocks and not block.get("is_error"))
             if block.get("is_error"):
                 text = f"error: {text}"
             results.append({"role": "tool", "tool_call_id": block.get("tool_use_id", ""), "content": text})
@@ -204,7 +214,7 @@ def _turn(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
         else:
             raise _refused(place, f"a content block of type {kind!r}")
     turn: dict[str, Any] = {"role": role}
-    if all(part["type"] == "text" for part in parts):
+    if all(part["type"] == "text" for part in parts) and not (blocks and len(parts) > 1):
         turn["content"] = "\n".join(part["text"] for part in parts) if parts else None
     else:
         turn["content"] = parts
@@ -242,16 +252,18 @@ def _blocks(message: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     for call in message.get("tool_calls") or ():
         function = call["function"]
         try:
-            arguments = orjson.loads(function.get("arguments") or "{}")
+            given = orjson.loads(function.get("arguments") or "{}")
         except orjson.JSONDecodeError:
             # A model may write bad JSON; the application gets what there was.
-            arguments = {"_invalid_json": function["arguments"]}
-        yield {
-            "type": "tool_use",
-            "id": call.get("id", ""),
-            "name": function["name"],
-            "input": arguments,
-        }
+            given = {INVALID_JSON: function["arguments"]}
+        yield {"type": "tool_use", "id": call.get("id", ""), "name": function["name"], "input": given}
+
+
+def arguments(given: object) -> str:
+    """The arguments of a call as a model writes them: the inverse of what `MessagesCodec` makes of them."""
+    if isinstance(given, dict) and given.keys() == {INVALID_JSON}:
+        return str(given[INVALID_JSON])
+    return orjson.dumps(given).decode()
 
 
 def _refused(field: str, what: str = "this field") -> DomainError:

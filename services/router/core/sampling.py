@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -40,11 +40,13 @@ class Bar(StrEnum):
     """Why a request can't be compared."""
 
     API = "api"
-    """It is no chat completion."""
+    """It is neither a chat completion nor a Messages request."""
     CHOICES = "choices"
     """It asks for several answers."""
     BOUND = "bound"
     """It may not run on both targets, or its legs could run where it may not."""
+    FORM = "form"
+    """It is a Messages request that has no form as a chat, or would ask the cloud something else as one."""
     SHAPE = "shape"
     """The contract can't carry the question or the answer without loss."""
     FAILED = "failed"
@@ -105,6 +107,12 @@ class Sample:
     """True if the sovereign target was asked first and the cloud had to step in."""
     input_tokens: int | None
     """What the answer's server counted of the prompt."""
+    api: str = catalog.CHAT
+    """CHAT or MESSAGES: what question and answer are in terms of."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those that its application sent on, by their names in any case."""
+    routes: Sequence[catalog.Route] = ()
+    """All that serve its model."""
 
 
 def bar(
@@ -120,7 +128,7 @@ def bar(
         own: the same within its workload's own class, which is all that binds a leg; None: nowhere.
         routes: all that serve its model.
     """
-    if request.api != catalog.CHAT:
+    if request.api not in (catalog.CHAT, catalog.MESSAGES):
         return Bar.API
     choices = request.document.get("n")
     if isinstance(choices, int) and choices > 1:
@@ -134,6 +142,7 @@ def bar(
 
 
 def _in_the_cloud(route: catalog.Route, row: WorkloadPolicy) -> bool:
+    # Whatever the application speaks, a leg is a chat.
     upstream = route.upstream
     inside = not row.allowed_regions or upstream.region in row.allowed_regions
     return upstream.target is Target.CLOUD and upstream.offers(catalog.CHAT) and inside

@@ -85,6 +85,17 @@ def from_anthropic(report: object) -> Usage:
     )
 
 
+def anthropic_so_far(before: Usage, report: Mapping[str, Any]) -> Usage:
+    """Usage after a later event of a message's stream: the first event has the input's counts, a later one
+    the output's and, lately, all of them."""
+    known = {
+        "input_tokens": before.input_tokens,
+        "cache_read_input_tokens": before.cached_input_tokens,
+        "cache_creation_input_tokens": before.cache_write_tokens,
+    }
+    return from_anthropic({**known, **{key: value for key, value in report.items() if value is not None}})
+
+
 def estimated(input_chars: int, output_chars: int) -> Usage:
     """What was probably used until a leg ended early."""
     return Usage(

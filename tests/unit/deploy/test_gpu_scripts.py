@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import numpy as np
+import psutil
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 
@@ -200,7 +201,13 @@ def started(folder: Path, **settings: str) -> Iterator[House]:
         yield house
     finally:
         if house.process.poll() is None:
+            # Its models' Python processes outlive a Triton that is killed.
+            models = psutil.Process(house.process.pid).children(recursive=True)
             house.process.kill()
+            for model in models:
+                with suppress(psutil.NoSuchProcess):
+                    model.kill()
+            psutil.wait_procs(models, timeout=30)
         house.process.wait()
         for region in Path("/dev/shm").glob(f"homeward_{house.settings['HOUSE_GRPC_PORT']}_*"):
             region.unlink()

@@ -12,6 +12,7 @@ from homeward.common.v1 import chat_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.errors import DomainError
 from services.router.chat_from_json import LossyError, normalised, same, to_chat, to_message
 from services.router.chat_proto import to_request
 from services.router.core import sse
@@ -234,6 +235,39 @@ def test_whatever_is_carried_is_carried_without_loss(document: dict[str, Any]) -
 def test_ordinary_bodies_are_carried(document: dict[str, Any]) -> None:
     stream = document.pop("stream")
     assert again({**document, "stream": stream}) == document
+
+
+KEYS = ["zeta", "alpha", "reasoning", "answer", "name", "b"]
+
+
+def test_a_schemas_fields_keep_their_order() -> None:
+    """Models write in it: a reason before the answer is another answer."""
+    schema = {"type": "object", "properties": {key: {"type": "string"} for key in KEYS}}
+    document = {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "tools": [{"type": "function", "function": {"name": "look", "parameters": schema}}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
+    }
+    carried = chat_pb2.Chat.FromString(to_chat(document).SerializeToString())
+    asked = to_request(carried, streamed=False).document
+    for found in (
+        asked["tools"][0]["function"]["parameters"],
+        asked["response_format"]["json_schema"]["schema"],
+    ):
+        assert list(found["properties"]) == KEYS
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '"a"', "NaN"])
+def test_a_schema_that_is_no_object_is_refused(text: str) -> None:
+    chat = chat_pb2.Chat(
+        model="m",
+        messages=[chat_pb2.Message(role=chat_pb2.ROLE_USER, content=[chat_pb2.ContentPart(text="Hello")])],
+        tools=[chat_pb2.Tool(name="look", parameters_json=text)],
+    )
+    with pytest.raises(DomainError) as refused:
+        to_request(chat, streamed=False)
+    assert refused.value.metadata["field"] == "chat.tools[0].parameters_json"
 
 
 def test_odd_types_anywhere_are_refused_and_nothing_else(harm: Callable[..., Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,11 @@ from training.classifier.rows import Row
 SEED = 7
 
 
-def row(source: str, number: int = 0, **more: object) -> Row:
+def row(source: str, number: int = 0, **more: Any) -> Row:
     said = (("system", "Be brief."), ("user", "What is it?"))
-    fields = {"id": f"{source}-{number}", "messages": said, "task_type": TaskType.TOOL_USE}
+    fields: dict[str, Any] = {"id": f"{source}-{number}", "messages": said, "task_type": TaskType.TOOL_USE}
     fields |= {"target": Target.CLOUD, "source": source, "source_label": "", "licence": "", "group": source}
-    return Row(**(fields | more))  # type: ignore[arg-type]
+    return Row(**(fields | more))
 
 
 def test_an_epoch_sees_real_queries_whole_applications_twice_and_of_a_data_set_a_part() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -47,15 +48,19 @@ def read(text: str) -> Reading:
     return Reading(embedding, *ngrams(seen), task_types=np.zeros(10, np.float32), language_known=True)
 
 
-def texts(split: str, count: int, intents: Iterable[str] = INTENTS) -> dict[str, list[str]]:
-    rows = public_rows.clinc150(split)  # type: ignore[arg-type]
+def texts(
+    split: Literal["train", "val", "test"], count: int, intents: Iterable[str] = INTENTS
+) -> dict[str, list[str]]:
+    rows = public_rows.clinc150(split)
     source = random.Random(7)
     return {
         intent: source.sample([row.text for row in rows if row.intent == intent], count) for intent in intents
     }
 
 
-def groups(split: str, count: int, intents: Iterable[str] = INTENTS) -> dict[str, list[Reading]]:
+def groups(
+    split: Literal["train", "val", "test"], count: int, intents: Iterable[str] = INTENTS
+) -> dict[str, list[Reading]]:
     return {intent: [read(text) for text in found] for intent, found in texts(split, count, intents).items()}
 
 

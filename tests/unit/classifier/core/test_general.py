@@ -43,7 +43,7 @@ def weights() -> dict[str, NDArray[np.generic]]:
 
 def model(folder: Path, **changed: NDArray[np.generic]) -> GeneralModel:
     path = folder / "heads.npz"
-    np.savez(path, **(weights() | changed))  # type: ignore[arg-type]
+    np.savez(path, allow_pickle=False, **(weights() | changed))
     return GeneralModel.from_file(path)
 
 

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 
@@ -61,10 +62,10 @@ FORMS = (
 BLANKS = (" ", "\n", "  ", "\t", "\r\n", " \n\n")
 
 
-def rows() -> Iterator[dict[str, object]]:
+def rows() -> Iterator[dict[str, Any]]:
     for file in sorted(DATA.glob("**/*.jsonl*")):
-        opened: Callable[..., object] = gzip.open if file.suffix == ".gz" else open
-        with opened(file, "rt", encoding="utf-8") as lines:  # type: ignore[attr-defined]
+        opened: Callable[..., TextIO] = gzip.open if file.suffix == ".gz" else open
+        with opened(file, "rt", encoding="utf-8") as lines:
             yield from map(json.loads, lines)
 
 
@@ -74,7 +75,7 @@ def prompts() -> list[str]:
     texts = {
         message["content"]
         for row in rows()
-        for message in row.get("messages", ())  # type: ignore[attr-defined]
+        for message in row.get("messages", ())
         if message["role"] in ("system", "developer")
     }
     kinds = json.loads((DATA / "workloads/prompts.json").read_text(encoding="utf-8"))

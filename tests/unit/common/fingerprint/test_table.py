@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -187,7 +189,7 @@ PARTS = st.builds(
     st.lists(st.tuples(st.sampled_from("abc"), PARTS), max_size=8), PARTS, st.randoms(use_true_random=False)
 )
 def test_the_order_of_registration_never_matters(
-    registered: list[tuple[str, Seen]], seen: Seen, rng: object
+    registered: list[tuple[str, Seen]], seen: Seen, rng: random.Random
 ) -> None:
     def answer(order: list[tuple[str, Seen]]) -> object:
         try:
@@ -196,7 +198,7 @@ def test_the_order_of_registration_never_matters(
             return error.part
 
     shuffled = registered.copy()
-    rng.shuffle(shuffled)  # type: ignore[attr-defined]
+    rng.shuffle(shuffled)
     answers = {repr(answer(registered)), repr(answer(shuffled))}
     # Of several conflicts either may be told.
     assert len(answers) == 1 or all(part in ("'system prompt'", "'tools and schema'") for part in answers)

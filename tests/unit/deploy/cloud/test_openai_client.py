@@ -63,7 +63,7 @@ async def test_a_short_question_is_told_what_this_is(client: AsyncOpenAI) -> Non
 
 async def test_a_question_about_an_earlier_text(client: AsyncOpenAI, text: str) -> None:
     messages = [*user(text), {"role": "assistant", "content": "I see."}, *user("What are cats fond of?")]
-    answer = await client.chat.completions.create(model=MODEL, messages=messages, temperature=0)  # type: ignore[arg-type]
+    answer = await client.chat.completions.create(model=MODEL, messages=messages, temperature=0)
     assert "Cats are fond of boxes." in (answer.choices[0].message.content or "")
 
 

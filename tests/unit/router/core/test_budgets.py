@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,8 +35,8 @@ SOFT = Rule("soft", 10**9, "day", AtCap.ALERT, offline_requests=1)
         ({"workload": "triage", "key_name": "web"}, False),
     ],
 )
-def test_a_budget_covers_the_legs_that_its_words_fit(changes: dict[str, str], covered: bool) -> None:
-    rules = Rules([replace(DAILY, **changes)])  # type: ignore[arg-type]  # words of the table
+def test_a_budget_covers_the_legs_that_its_words_fit(changes: dict[str, Any], covered: bool) -> None:
+    rules = Rules([replace(DAILY, **changes)])
     assert bool(rules.covering("triage", "crm", Purpose.NOISE)) is covered
 
 

@@ -99,11 +99,13 @@ def test_models_with_a_plain_name_are_listed_with_the_calls_that_they_offer(cata
         # By translation.
         ({CHAT}, MESSAGES, True),
         ({MESSAGES}, MESSAGES, True),
-        ({MESSAGES}, CHAT, False),
+        ({MESSAGES}, CHAT, True),
+        ({MESSAGES}, RESPONSES, False),
         ({EMBEDDINGS}, MESSAGES, False),
+        ({EMBEDDINGS}, CHAT, False),
     ],
 )
-def test_messages_are_offered_where_chat_is(
+def test_chat_and_messages_are_offered_where_either_is(
     upstream: MakeUpstream, apis: set[str], api: str, offered: bool
 ) -> None:
     assert upstream(apis=frozenset(apis)).offers(api) is offered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -89,7 +90,9 @@ CLASSES = st.builds(
 
 
 @given(st.lists(CLASSES, max_size=4), st.randoms())
-def test_no_class_widens_what_another_allows_in_whatever_order(classes: list[DataClass], rng: object) -> None:
+def test_no_class_widens_what_another_allows_in_whatever_order(
+    classes: list[DataClass], rng: random.Random
+) -> None:
     def allowed(order: list[DataClass]) -> set[tuple[Target, str]]:
         try:
             left = bound(UNNAMED, order, "w")
@@ -99,7 +102,7 @@ def test_no_class_widens_what_another_allows_in_whatever_order(classes: list[Dat
         return {(target, region) for target in left.allowed_targets for region in regions}
 
     shuffled = classes.copy()
-    rng.shuffle(shuffled)  # type: ignore[attr-defined]
+    rng.shuffle(shuffled)
     everywhere = {(target, region) for target in Target for region in ("eu", "us", "ch", "elsewhere")}
     each = [
         {

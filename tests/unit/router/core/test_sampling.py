@@ -36,12 +36,13 @@ def request(api: str = catalog.CHAT, **fields: Any) -> wire.Request:
     ("asked", "row", "own", "served", "expected"),
     [
         (request(), UNNAMED, UNNAMED, [CLOUD, SOVEREIGN], None),
+        (request(catalog.MESSAGES), UNNAMED, UNNAMED, [CLOUD, SOVEREIGN], None),
         (request(n=1), UNNAMED, UNNAMED, [CLOUD], None),
         (request(n=None), UNNAMED, UNNAMED, [CLOUD], None),
         (request(n=2), UNNAMED, UNNAMED, [CLOUD], Bar.CHOICES),
         *(
             (request(api), UNNAMED, UNNAMED, [CLOUD], Bar.API)
-            for api in (catalog.COMPLETIONS, catalog.EMBEDDINGS, catalog.RESPONSES, catalog.MESSAGES)
+            for api in (catalog.COMPLETIONS, catalog.EMBEDDINGS, catalog.RESPONSES)
         ),
         (request(), replace(UNNAMED, allowed_targets=frozenset({CLOUD})), UNNAMED, [CLOUD], Bar.BOUND),
         (request(), replace(UNNAMED, allowed_targets=frozenset({SOVEREIGN})), UNNAMED, [CLOUD], Bar.BOUND),
