@@ -195,10 +195,7 @@ class MigrationTour:
         plan, migration = PLANS[workload], self._migrations.get(workload)
         rate = REJECTED_PER_S if self._told[workload].rejected else plan.per_second
         if migration is not None:
-            funnel = migration.funnel_epoch
-            gone = sum(item.count for item in funnel.losses if item.step in ("lost", "late"))
-            waiting = funnel.sent_count - funnel.answered_count - gone
-            if waiting > BACKLOG_S * plan.per_second * plan.rate_ppm / 1e6:
+            if story.waiting(migration.funnel_epoch) > BACKLOG_S * plan.per_second * plan.rate_ppm / 1e6:
                 rate *= SLOW
         self._traffic.rates[workload] = rate
 

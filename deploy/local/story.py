@@ -16,6 +16,7 @@ from homeward.shadow.v1 import shadow_pb2
 from services.common.stages import OBSERVED, Place
 from services.common.words import Stage
 from services.shadow.core.detector import ALARM
+from services.shadow.core.funnel import BEFORE_START, LATE, LOST
 
 _FIGURE = re.compile(r"[\d.,]+")
 HASH_DIGITS = 12
@@ -42,6 +43,14 @@ def place(row: policy_pb2.WorkloadPolicy) -> Place:
 def needed(experiment: shadow_pb2.Experiment) -> float:
     """ln(1/α) of the experiment's epoch, which may spend α/2^epoch."""
     return math.log(2.0**experiment.epoch / experiment.alpha)
+
+
+def waiting(funnel: shadow_pb2.Funnel) -> int:
+    """Samples that were sent, and of which it is still open what becomes of them."""
+    gone = sum(
+        item.count for item in funnel.losses if item.step in (LOST, LATE) or item.reason == BEFORE_START
+    )
+    return funnel.sent_count - funnel.answered_count - gone
 
 
 def is_verdict(migration: shadow_pb2.Migration, name: str) -> bool:

@@ -13,10 +13,7 @@ from services.shadow import translate
 from services.shadow.adapters.language import Language
 from services.shadow.adapters.store import Sample, Store
 from services.shadow.core.experiment import Experiment
-from services.shadow.core.funnel import INELIGIBLE
-
-BEFORE_START = "before_start"
-"""Why a sample has no vote that was asked before the experiment's first window began."""
+from services.shadow.core.funnel import BEFORE_START, INELIGIBLE
 
 
 class Intake:

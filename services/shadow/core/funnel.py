@@ -5,7 +5,8 @@
 Routers count the first three; what shadow finishes or loses gives the others. A request that is not drawn is
 no loss. Losses are counted by step and reason:
 
-- `ineligible`: it could not be compared, so it is not among the eligible;
+- `ineligible`: it could not be compared, so it is not among the eligible; but for `before_start`, which was sent and came
+  before the experiment's first window began;
 - `shed`: sampled, and not sent;
 - `lost`: sent, and never asked. No vote;
 - `late`: asked, and not finished when its window closed. A vote: it counts as a failure;
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 PPM = 1_000_000
 INELIGIBLE, SHED, LOST, LATE, FAILED = "ineligible", "shed", "lost", "late", "failed"
 SCORED = "scored"
+BEFORE_START = "before_start"
 MAX_LOST_SHARE = 0.05
 """Of the samples. Lost ones are rarely like the others (long ones, those at the daily peak), so more may bias
 the verdict by as much as the usual margin."""

@@ -100,3 +100,18 @@ def test_the_alarm_is_told_when_it_has_come_a_step_nearer() -> None:
     heard = [story.alarm(migration(log_m=log_m), told) for log_m in (0.5, 2.0, 2.5, 4.0, 3.0, 9.0)]
     assert [bool(line) for line in heard] == [False, True, False, True, False, True]
     assert story.alarm(migration(), story.Told()) == ""
+
+
+def test_what_waits_is_what_nobody_has_counted_out() -> None:
+    """Samples from before the first window were sent: they must not look like a backlog for good."""
+    funnel = shadow_pb2.Funnel(eligible_count=90, sampled_count=60, sent_count=50, answered_count=20)
+    for step, reason, count in (
+        ("shed", "queue_full", 10),
+        ("lost", "cap", 3),
+        ("late", "late", 2),
+        ("failed", "timeout", 4),
+        ("ineligible", "api", 7),
+        ("ineligible", "before_start", 15),
+    ):
+        funnel.losses.add(step=step, reason=reason, count=count)
+    assert story.waiting(funnel) == 50 - 20 - 3 - 2 - 15
