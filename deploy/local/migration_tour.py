@@ -194,9 +194,9 @@ class MigrationTour:
         """Sends no more than this machine can compare in time."""
         plan, migration = PLANS[workload], self._migrations.get(workload)
         rate = REJECTED_PER_S if self._told[workload].rejected else plan.per_second
-        if migration is not None:
-            if story.waiting(migration.funnel_epoch) > BACKLOG_S * plan.per_second * plan.rate_ppm / 1e6:
-                rate *= SLOW
+        allowed = BACKLOG_S * plan.per_second * plan.rate_ppm / 1e6
+        if migration is not None and story.waiting(migration.funnel_epoch) > allowed:
+            rate *= SLOW
         self._traffic.rates[workload] = rate
 
     def _tell_evidence(self, migration: shadow_pb2.Migration, told: story.Told) -> None:

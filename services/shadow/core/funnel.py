@@ -5,8 +5,8 @@
 Routers count the first three; what shadow finishes or loses gives the others. A request that is not drawn is
 no loss. Losses are counted by step and reason:
 
-- `ineligible`: it could not be compared, so it is not among the eligible; but for `before_start`, which was sent and came
-  before the experiment's first window began;
+- `ineligible`: it could not be compared, so it is not among the eligible; but for `before_start`, which was
+  sent, and came before the experiment's first window began;
 - `shed`: sampled, and not sent;
 - `lost`: sent, and never asked. No vote;
 - `late`: asked, and not finished when its window closed. A vote: it counts as a failure;
