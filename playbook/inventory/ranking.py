@@ -213,9 +213,8 @@ def _volume(facts: Facts, _: int) -> Finding | None:
     if facts.active_days is None:
         return Finding(Candidate.MAYBE, "its volume by day is unknown: the export's buckets are longer")
     if facts.days < MIN_DAYS:
-        return Finding(
-            Candidate.MAYBE, f"only {facts.days} days are known: {MIN_DAYS} tell whether volume is stable"
-        )
+        known = "1 day is" if facts.days == 1 else f"{facts.days} days are"
+        return Finding(Candidate.MAYBE, f"only {known} known: {MIN_DAYS} tell whether volume is stable")
     if facts.active_days < MIN_ACTIVE_SHARE * facts.days:
         return Finding(
             Candidate.NO, f"its volume is not stable: used on {facts.active_days} of {facts.days} days"

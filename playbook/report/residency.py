@@ -131,7 +131,7 @@ def _doubts(book: Book) -> Iterator[Block]:
                 " calls are of requests that nobody has named. They have no data class, and ran in: ",
                 Name("; ".join(sorted({_place(row) for row in nameless}))),
                 ". ",
-                Name("homeward workload discover", "code"),
+                Name("homeward inventory discover", "code"),
                 " groups them.",
             )
         )

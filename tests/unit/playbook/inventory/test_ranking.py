@@ -55,6 +55,7 @@ def test_what_has_nothing_against_it_is_a_candidate() -> None:
         ({"month_nanos": None}, "maybe", "price is unknown"),
         ({"month_nanos": 99 * DOLLAR, "wholly_priced": False}, "maybe", "the rest has none"),
         ({"days": 13}, "maybe", "only 13 days are known"),
+        ({"days": 1}, "maybe", "only 1 day is known"),
         ({"active_days": None}, "maybe", "volume by day is unknown"),
         ({"active_days": 44}, "no", "used on 44 of 90 days"),
         ({"active_days": 45}, "yes", ""),
