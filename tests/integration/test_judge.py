@@ -18,11 +18,12 @@ from services.common.errors import DomainError, Reason
 from services.common.ids import uuid7
 from services.shadow.adapters.router import RouterAdapter
 from services.shadow.adapters.store import Finished, Store
-from services.shadow.core.experiment import Wanted, registered
+from services.shadow.core.experiment import registered
 from services.shadow.engine import Engine
 from services.shadow.translate import timestamp
 from tests.support.anthropic_upstream import Received, Recorder
 from tests.support.conductor_house import Clock, open_house
+from tests.support.experiments import wanted
 from tests.support.stack import Stack, until
 
 # The processes belong to the event loop that started them.
@@ -128,25 +129,18 @@ async def compared(
     stack: Stack, folder: Path, scorer: str
 ) -> tuple[list[Finished], dict[tuple[str, str], int]]:
     """What becomes of one sample: its triplets, and its loss."""
-    wanted = Wanted(
-        workload="essays",
+    asked = wanted(
+        "essays",
         scorer=scorer,
         margin=0.2,
         alpha=0.05,
         window_us=3600 * SECOND,
         watermark_us=3600 * SECOND,
-        min_windows=1,
-        strata=(),
-        stratum_values=(),
-        rate_ppm=1_000_000,
-        reverse_rate_ppm=0,
-        daily_cost_cap_nanos=0,
-        cluster_by="conversation",
     )
     now = time.time_ns() // 1_000
-    start = now // wanted.window_us * wanted.window_us
+    start = now // asked.window_us * asked.window_us
     experiment = registered(
-        wanted, None, experiment_id=uuid7(time.time_ns()), salt=bytes(16), now_unix_us=start
+        asked, None, experiment_id=uuid7(time.time_ns()), salt=bytes(16), now_unix_us=start
     )
     store = Store(folder / "shadow.sqlite", 100)
     store.add_experiment(experiment, uuid7(time.time_ns()))

@@ -33,9 +33,10 @@ from services.common.policy_rows import sampling_to_proto
 from services.common.sampling import PPM, Sampling
 from services.shadow.adapters.router import RouterAdapter
 from services.shadow.adapters.store import Store
-from services.shadow.core.experiment import Wanted, registered
+from services.shadow.core.experiment import registered
 from services.shadow.engine import Engine
 from tests.support.anthropic_upstream import AnthropicUpstream
+from tests.support.experiments import wanted
 from tests.support.shadow_recorder import Behaviour, ShadowRecorder, stall, take
 from tests.support.stack import SECRETS, Stack, until
 
@@ -394,23 +395,9 @@ async def engine_of(stack: Stack, folder: Path) -> AsyncIterator[tuple[Engine, S
 
     store = Store(folder / "shadow.sqlite", 1_000)
     hour_us = 3_600 * 10**6
-    wanted = Wanted(
-        workload="ticket-triage",
-        scorer="exact_match@1",
-        margin=0.2,
-        alpha=0.05,
-        window_us=hour_us,
-        watermark_us=hour_us,
-        min_windows=1,
-        strata=(),
-        stratum_values=(),
-        rate_ppm=PPM,
-        reverse_rate_ppm=0,
-        daily_cost_cap_nanos=0,
-        cluster_by="conversation",
-    )
+    asked = wanted("ticket-triage", margin=0.2, alpha=0.05, window_us=hour_us, watermark_us=hour_us)
     start = now_us() // hour_us * hour_us
-    made = registered(wanted, None, experiment_id=b"ticket-triage   ", salt=bytes(16), now_unix_us=start)
+    made = registered(asked, None, experiment_id=b"ticket-triage   ", salt=bytes(16), now_unix_us=start)
     store.add_experiment(replace(made, epoch=2), bytes(16))
     router = RouterAdapter(stack.grpc, LAB_KEY)
     engine = Engine(store, router, None, Unspent(), now_us, in_flight=4, control_share=0)

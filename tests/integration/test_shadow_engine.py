@@ -27,12 +27,13 @@ from services.common.words import Purpose, Target
 from services.shadow.adapters.router import LegFailed, RouterAdapter
 from services.shadow.adapters.store import Store
 from services.shadow.core.examples import Keeping
-from services.shadow.core.experiment import Experiment, Wanted, registered
+from services.shadow.core.experiment import Experiment, registered
 from services.shadow.core.verdict import windows
 from services.shadow.engine import Engine
 from services.shadow.examples import ExampleShelf
 from services.shadow.servicer import ShadowServicer
 from services.shadow.translate import timestamp
+from tests.support.experiments import wanted
 from tests.support.stack import Stack, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -97,24 +98,16 @@ async def shadowing(
 ) -> AsyncIterator[tuple[Engine, Store, Experiment]]:
     """An engine of this process, and an experiment that has begun."""
     store = Store(folder / "shadow.sqlite", 1_000)
-    wanted = Wanted(
-        workload="ticket-triage",
-        scorer="exact_match@1",
+    asked = wanted(
+        "ticket-triage",
         margin=0.2,
         alpha=0.05,
         window_us=window_s * SECOND,
         watermark_us=watermark_s * SECOND,
-        min_windows=1,
-        strata=(),
-        stratum_values=(),
-        rate_ppm=1_000_000,
-        reverse_rate_ppm=0,
-        daily_cost_cap_nanos=0,
-        cluster_by="conversation",
     )
-    start = now_us() // wanted.window_us * wanted.window_us
+    start = now_us() // asked.window_us * asked.window_us
     experiment = registered(
-        wanted, None, experiment_id=uuid7(time.time_ns()), salt=bytes(16), now_unix_us=start
+        asked, None, experiment_id=uuid7(time.time_ns()), salt=bytes(16), now_unix_us=start
     )
     store.add_experiment(experiment, uuid7(time.time_ns()))
     router = RouterAdapter(stack.grpc, LAB_KEY)

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +22,16 @@ from services.shadow.adapters.router import ROUTER_AWAY, LegFailed, Reply
 from services.shadow.adapters.store import Finished, Store
 from services.shadow.core.answers import answer
 from services.shadow.core.examples import DAY_US, Keeping
-from services.shadow.core.experiment import Experiment, Wanted, registered
+from services.shadow.core.experiment import Experiment, registered
 from services.shadow.core.verdict import windows
 from services.shadow.engine import Engine
 from services.shadow.examples import ExampleShelf
 from services.shadow.translate import timestamp
+from tests.support.experiments import wanted
 
 SECOND = 10**6
 NOW = 1_000 * SECOND
-WANTED = Wanted(
-    workload="ticket-triage",
-    scorer="exact_match@1",
-    margin=0.3,
-    alpha=0.2,
-    window_us=10 * SECOND,
-    watermark_us=5 * SECOND,
-    min_windows=1,
-    strata=("tools",),
-    stratum_values=(),
-    rate_ppm=1_000_000,
-    reverse_rate_ppm=0,
-    daily_cost_cap_nanos=0,
-    cluster_by="conversation",
-)
+WANTED = wanted("ticket-triage", strata=("tools",))
 WAIT_S = 10.0
 SECRET = "hw-reader"
 READERS = {hashlib.sha256(SECRET.encode()).digest(): "reader"}
@@ -127,7 +114,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     store = Store(tmp_path / "shadow.sqlite", 100)
     experiment = store.current("ticket-triage") or registered(
-        Wanted(**{**{name: getattr(WANTED, name) for name in WANTED.__slots__}, "daily_cost_cap_nanos": cap}),
+        replace(WANTED, daily_cost_cap_nanos=cap),
         None,
         experiment_id=b"e" * 16,
         salt=b"s" * 16,

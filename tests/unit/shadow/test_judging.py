@@ -19,29 +19,16 @@ from services.common.errors import DomainError, Reason
 from services.common.server import Server
 from services.shadow.adapters.router import RouterAdapter
 from services.shadow.adapters.store import Finished, Store
-from services.shadow.core.experiment import Experiment, Wanted, registered
+from services.shadow.core.experiment import Experiment, registered
 from services.shadow.engine import Engine
 from services.shadow.judging import JUDGE_TOKENS
 from services.shadow.translate import timestamp
+from tests.support.experiments import wanted
 
 SECOND = 10**6
 NOW = 1_000 * SECOND
 JUDGE = "judge-large"
-WANTED = Wanted(
-    workload="essays",
-    scorer=f"judge@1:{JUDGE}",
-    margin=0.3,
-    alpha=0.2,
-    window_us=10 * SECOND,
-    watermark_us=5 * SECOND,
-    min_windows=1,
-    strata=(),
-    stratum_values=(),
-    rate_ppm=1_000_000,
-    reverse_rate_ppm=0,
-    daily_cost_cap_nanos=0,
-    cluster_by="conversation",
-)
+WANTED = wanted("essays", scorer=f"judge@1:{JUDGE}")
 WAIT_S = 20.0
 ONE, HALF, NONE = 1_000_000, 500_000, None
 GIVEN, HOME, AGAIN = "cloud's words", "home's words", "cloud's other words"

@@ -21,27 +21,14 @@ from hypothesis import strategies as st
 from services.common.errors import DomainError, Reason
 from services.common.settings import SettingsError
 from services.shadow.adapters.store import Count, Finished, Sample, Store
-from services.shadow.core.experiment import Experiment, Wanted, registered
+from services.shadow.core.experiment import Experiment, registered
 from services.shadow.core.verdict import windows
 from services.shadow.evidence import EvidenceCache
+from tests.support.experiments import wanted
 
 SECOND = 10**6
 NOW = 1_000 * SECOND
-WANTED = Wanted(
-    workload="ticket-triage",
-    scorer="exact_match@1",
-    margin=0.3,
-    alpha=0.2,
-    window_us=10 * SECOND,
-    watermark_us=5 * SECOND,
-    min_windows=1,
-    strata=(),
-    stratum_values=(),
-    rate_ppm=1_000_000,
-    reverse_rate_ppm=0,
-    daily_cost_cap_nanos=0,
-    cluster_by="conversation",
-)
+WANTED = wanted("ticket-triage")
 EXPERIMENT = registered(WANTED, None, experiment_id=b"e" * 16, salt=b"s" * 16, now_unix_us=NOW)
 SECRET = b"the patient's name is Rumpelstilzchen"
 

@@ -15,26 +15,13 @@ import pytest
 
 from services.shadow.adapters.store import Example, Finished, KeptExample, Sample, Store
 from services.shadow.core.examples import DAY_US, Keeping, Standing, sha256
-from services.shadow.core.experiment import Wanted, registered
+from services.shadow.core.experiment import registered
+from tests.support.experiments import wanted
 
 SECOND = 10**6
 NOW = 1_000 * SECOND
 LIMIT = 3
-WANTED = Wanted(
-    workload="triage",
-    scorer="exact_match@1",
-    margin=0.3,
-    alpha=0.2,
-    window_us=10 * SECOND,
-    watermark_us=5 * SECOND,
-    min_windows=1,
-    strata=(),
-    stratum_values=(),
-    rate_ppm=1_000_000,
-    reverse_rate_ppm=0,
-    daily_cost_cap_nanos=0,
-    cluster_by="conversation",
-)
+WANTED = wanted("triage")
 FIRST = registered(WANTED, None, experiment_id=b"e" * 16, salt=b"s" * 16, now_unix_us=NOW)
 SECOND_EPOCH = registered(WANTED, FIRST, experiment_id=b"e" * 16, salt=b"t" * 16, now_unix_us=NOW)
 KEEPING = Keeping({"triage": 2}, per_epoch=LIMIT)
