@@ -13,6 +13,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
 from playbook.configured import Places, configured
+from playbook.lines import without_secrets
 from playbook.stopped import stopped
 from services.common.settings import ClickHouse
 
@@ -52,7 +53,7 @@ def read_store(configured: ClickHouse, state_dir: Path) -> ClickHouse:
     """Where one reads: as the services are told, else as `make run` has written for programs."""
     if configured.password:
         return configured
-    here = _json(state_dir / "endpoints.json")
+    here = object_in(state_dir / "endpoints.json")
     try:
         return ClickHouse(
             url=here["clickhouse_url"], user=here["clickhouse_user"], password=here["clickhouse_password"]
@@ -65,8 +66,8 @@ def write_store(configured: ClickHouse, state_dir: Path) -> ClickHouse:
     """Where one writes: as the services are told, else with the secret of `make run`."""
     if configured.password:
         return configured
-    password = _json(state_dir / "secrets.json").get("clickhouse_password", "")
-    url = _json(state_dir / "endpoints.json").get("clickhouse_url", configured.url)
+    password = object_in(state_dir / "secrets.json").get("clickhouse_password", "")
+    url = object_in(state_dir / "endpoints.json").get("clickhouse_url", configured.url)
     return configured.model_copy(update={"url": url, "password": password})
 
 
@@ -100,11 +101,13 @@ def _client(store: ClickHouse, timeout_s: int) -> Client:
     except UNREACHABLE as error:
         step = "start everything with `make run`, or set [clickhouse] and HOMEWARD_CLICKHOUSE__PASSWORD."
         raise stopped(
-            f"ClickHouse at {store.url} does not answer: {first_line(error)}", step, reason="SERVICE_DOWN"
+            f"ClickHouse at {without_secrets(store.url)} does not answer: {first_line(error)}",
+            step,
+            reason="SERVICE_DOWN",
         ) from None
 
 
-def _json(file: Path) -> Mapping[str, Any]:
+def object_in(file: Path) -> Mapping[str, Any]:
     """The object in a file of `make run`; empty if there is none."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))

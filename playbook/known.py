@@ -46,7 +46,8 @@ def data_classes(settings: Path) -> list[str]:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean triage?`, or nothing if no name is like it."""
-    near = get_close_matches(name, list(known), n=1)
+    names = list(known)
+    near = [] if name in names else get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

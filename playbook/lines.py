@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from textwrap import wrap
+from urllib.parse import urlsplit, urlunsplit
 
 _COMMAND = re.compile(r"`[^`]+`")
 _START = re.compile(r"\s*(- )?")
@@ -35,3 +36,9 @@ def _fitted(line: str, width: int) -> str:
         break_on_hyphens=False,
     )
     return "\n".join(lines).replace(_HARD_SPACE, " ")
+
+
+def without_secrets(url: str) -> str:
+    """A URL without user, password and query, any of which may be a secret."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

@@ -26,13 +26,13 @@ EXIT_CODES = (
 ENVIRONMENT = (
     (
         "`HOMEWARD_API_KEY`",
-        "the key of who asks, for what moves a workload and for `doctor`",
+        "the key of who asks: for `cutover`, `rollback`, `shadow examples`, `report` and `doctor`",
     ),
     (
         "`HOMEWARD_SECTION__KEY`",
         "overrides a setting: `HOMEWARD_ROUTER__HTTP` is `[router] http` ([settings.md](settings.md))",
     ),
-    ("`HOMEWARD_CLICKHOUSE__PASSWORD`", "of these the one that belongs nowhere else"),
+    ("`HOMEWARD_CLICKHOUSE__PASSWORD`", "the password of ClickHouse's user; keep it out of homeward.toml"),
     (
         "`HOMEWARD_CLOUD_BASE_URL`, `HOMEWARD_CLOUD_API_KEY`, `HOMEWARD_CLOUD_PROVIDER`",
         "a cloud API in place of the stand-in, for `make run`",
@@ -52,7 +52,7 @@ TEXT = """## What all have in common
 - `--settings FILE` names the settings; without it, homeward.toml of the folder where it is called.
 - Without `--json`, errors go to the standard error. Progress is shown on a terminal only, there too.
 - A table that does not fit the terminal becomes a block of lines for each row. Elsewhere than on a
-  terminal, sentences and commands stay on one line each.
+  terminal, each `Next:` stays on one line.
 - `shadow start` and `rollback` ask first; with `--yes` they do not.
 
 """

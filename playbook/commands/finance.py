@@ -27,6 +27,7 @@ from playbook.finance.notes import notes, pays, too_small
 from playbook.finance.risk import RUNS, SEED, Spread, Swing, draws, mattering, middle, tornado, without_range
 from playbook.plan.example import example
 from playbook.plan.gather import gather
+from playbook.plan.settings import FIRST_YEAR, LAST_YEAR
 from playbook.shown import table_or_records, tell, tell_next
 from playbook.stopped import stopped
 from services.common.settings import DEFAULT_FILE
@@ -34,6 +35,7 @@ from services.common.settings import DEFAULT_FILE
 PICTURES = (".png", ".svg")
 TOLD = frozenset({Name.CHANGE, Name.RENEWS, Name.ENGINEERING, Name.HOME_SHARE, Name.INFRASTRUCTURE})
 """Inputs that nothing measures: without a value somebody has not set them."""
+AWAY_STEP = "start everything with `make run`, and ask again; `homeward doctor` says what is wrong."
 EXAMPLE_STEP = (
     "`homeward inventory import FILE…` brings what your organisation spends; then leave out --example."
 )
@@ -76,7 +78,7 @@ def finance(
     saving_year, payback_months, npv: value, low, high, unknown); flows_nanos by month, of the values and the
     middle of what is unknown, and turns_month; tornado (name, npv_at_low_nanos, npv_at_high_nanos); draws (by
     result: p10, p50, p90, positive), seed and runs; next_step. Amounts are nano-dollars; null is unknown.
-    notes say why a result is odd. --reference has findings (what, holds, arithmetic) and lesson as well,
+    notes say why a result is odd; problem, what could not be asked. --reference has findings (what, holds, arithmetic) and lesson as well,
     --example has title.
     """
     if published and made_up:
@@ -84,15 +86,16 @@ def finance(
     if published:
         _reference(as_json, pictures)
         return
-    day = renewal.date() if renewal else None
+    day, start = asked_day(renewal, "--renewal"), asked_day(as_of, "--as-of") or today()
     if made_up:
-        shown = example(day_of(as_of), renewal=day)
+        shown = example(start, renewal=day)
         _show(shown.found.case, pictures, as_json, EXAMPLE_STEP, {"title": shown.title}, f"{shown.title}\n")
         return
     config = configured(Config, settings)
-    found = gather(config, day_of(as_of), renewal=day)
-    problem = f"{found.book.problem}.\n" if found.book.problem else ""
-    _show(found.case, pictures, as_json, next_step(found.case), {}, problem)
+    found = gather(config, start, renewal=day)
+    away = found.book.problem
+    step = AWAY_STEP if away else next_step(found.case)
+    _show(found.case, pictures, as_json, step, {"problem": away or None}, f"{away}.\n" if away else "")
 
 
 def _show(
@@ -111,9 +114,16 @@ def _show(
     tell_next(step, gap=False)
 
 
-def day_of(moment: datetime | None) -> date:
-    """A day that was asked for, or today in UTC."""
-    return moment.date() if moment else datetime.now(UTC).date()
+def asked_day(moment: datetime | None, option: str) -> date | None:
+    """A day that was asked for, if one was; what lies far off is a slip of the pen."""
+    if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise typer.BadParameter(f"{option}: a day from {FIRST_YEAR} to {LAST_YEAR}")
+    return moment.date() if moment else None
+
+
+def today() -> date:
+    """In UTC."""
+    return datetime.now(UTC).date()
 
 
 def document(case: Case) -> dict[str, Any]:

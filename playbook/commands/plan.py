@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from playbook.commands.finance import EXAMPLE_STEP, day_of
+from playbook.commands.finance import AWAY_STEP, EXAMPLE_STEP, asked_day, today
 from playbook.configured import configured
 from playbook.finance.answers import DELAY_DEPENDS, Answer, answer, answers, why, words
 from playbook.finance.answers import document as answer_document
@@ -31,7 +31,6 @@ from playbook.plan.example import example
 from playbook.plan.gather import Gathered, gather
 from playbook.plan.ics import calendar_of
 from playbook.plan.schedule import ABOUT, DAYS_PER_WEEK, PHASES, Phase
-from playbook.plan.settings import FIRST_YEAR, LAST_YEAR
 from playbook.shown import table_or_records, tell, tell_next
 from playbook.stopped import stopped
 from services.common.settings import DEFAULT_FILE
@@ -88,15 +87,13 @@ def plan(
         raise typer.BadParameter(f"{picture}: a picture ends in .png or .svg")
     if calendar and calendar.suffix.lower() != ".ics":
         raise typer.BadParameter(f"{calendar}: a calendar file ends in .ics")
-    if renewal and not FIRST_YEAR <= renewal.year <= LAST_YEAR:
-        raise typer.BadParameter(f"--renewal: a day from {FIRST_YEAR} to {LAST_YEAR}")
-    day = renewal.date() if renewal else None
+    day, start = asked_day(renewal, "--renewal"), asked_day(as_of, "--as-of") or today()
     if made_up:
-        shown = example(day_of(as_of), renewal=day, first=first)
+        shown = example(start, renewal=day, first=first)
         _show(shown.found, picture, calendar, as_json, EXAMPLE_STEP, shown.title)
         return
     config = configured(Config, settings)
-    found = gather(config, day_of(as_of), renewal=day, first=first)
+    found = gather(config, start, renewal=day, first=first)
     if not as_json:
         # An example's plan must not lie where one looks for one's own, so it has no default.
         picture = picture or config.local.state_dir / PICTURE
@@ -216,7 +213,7 @@ def next_step(found: Gathered) -> str:
     """What to do next, in a sentence."""
     item = found.plan
     if found.book.problem:
-        return "start everything with `make run`, and ask again; `homeward doctor` says what is wrong."
+        return AWAY_STEP
     if not item.movers:
         return (
             first_step(found.book.inventory) if found.book.inventory else "`homeward inventory import FILE…`."

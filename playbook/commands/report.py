@@ -208,7 +208,8 @@ def _verify(file: Path, settings: Path, *, as_json: bool) -> None:
     except SettingsError as error:
         raise wrong_settings(error, settings) from None
     made = _made(found, cases)
-    differ = changes(said, shown, made["facts"])
+    same_version = said.get("version") == made["carried"]["version"]
+    differ = changes(said, shown, made["facts"], whole=same_version)
     queries = queries_changed(said, made["carried"])
     next_step = _next(differ, queries)
     alike = None if differ or queries else _rendered(made, printed=data.startswith(b"%PDF")) == data

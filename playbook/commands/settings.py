@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.local.config import MADE_LATER, load_local
-from playbook.plan.settings import PlanConfig
-from playbook.report.settings import ComplianceConfig
+from playbook.doctor.read_settings import read_settings
 from playbook.shown import tell, tell_json, tell_next
-from services.common.settings import DEFAULT_FILE, SettingsError, load
+from services.common.settings import DEFAULT_FILE
 
 
 def check(
@@ -26,7 +23,7 @@ def check(
 
     --json has: file; right; mistakes (a text each); next_step.
     """
-    mistakes = _mistakes(file)
+    mistakes = list(read_settings(file).mistakes)
     step = f"mend {file}, and check it again." if mistakes else "`make run`."
     if as_json:
         tell_json({"file": str(file), "right": not mistakes, "mistakes": mistakes}, step)
@@ -37,14 +34,3 @@ def check(
         tell_next(step)
     if mistakes:
         raise typer.Exit(1)
-
-
-def _mistakes(file: Path) -> list[str]:
-    try:
-        # `make run` sets the hashes of its keys itself.
-        load_local(file, {**MADE_LATER, **os.environ})
-        load(PlanConfig, *PlanConfig.model_fields, path=file, environment=os.environ)
-        load(ComplianceConfig, "compliance", path=file, environment=os.environ)
-    except SettingsError as error:
-        return str(error).splitlines()
-    return []

@@ -59,6 +59,7 @@ def examples(
             caller.migration(workload)
         traces = _traces_url(caller)
     told = [document(item) for item in found.examples]
+    step = _next(workload, found)
     if as_json:
         whole = {
             "workload": workload,
@@ -66,19 +67,31 @@ def examples(
             "keep_days": found.keep_days,
             "examples": told,
         }
-        tell_json(whole, f"homeward shadow show {workload}")
+        tell_json(whole, step)
         return
     if not told:
         _tell_none(workload, found)
+        tell_next(step)
         return
     console = Console(highlight=False)
     for number, item in enumerate(told, 1):
         _print(console, number, item, traces)
-    days = f"{found.keep_days} day{'' if found.keep_days == 1 else 's'}"
-    tell_next(
-        f"`homeward shadow show {workload}` shows what all samples say together; these are its worst, and"
-        f" their texts are deleted {days} after they were scored."
-    )
+    tell_next(step)
+
+
+def _next(workload: str, found: shadow_pb2.ListExamplesResponse) -> str:
+    if found.examples:
+        days = f"{found.keep_days} day{'' if found.keep_days == 1 else 's'}"
+        return (
+            f"`homeward shadow show {workload}` shows what all samples say together; these are its worst, and"
+            f" their texts are deleted {days} after they were scored."
+        )
+    if not found.keep_days:
+        return (
+            f"if the law lets you, {kept_by(found.data_class)}, and restart shadow. That changes what is kept"
+            " from then on; what was scored before stays deleted."
+        )
+    return f"let its requests come; `homeward shadow funnel {workload}` shows how far they get."
 
 
 def kept_by(data_class: str) -> str:
@@ -92,16 +105,11 @@ def _tell_none(workload: str, found: shadow_pb2.ListExamplesResponse) -> None:
     if not found.keep_days:
         which = f"data class {found.data_class}" if found.data_class else "data class, which shadow lacks,"
         tell(f"No texts of {workload} are kept: its {which} keeps none.")
-        tell_next(
-            f"if the law lets you, {kept_by(found.data_class)}, and restart shadow. That changes what is kept"
-            " from then on; what was scored before stays deleted."
-        )
         return
     tell(
         f"No disagreement of {workload} is kept: none was scored since its data class {found.data_class}"
         f" keeps them, or it is over {found.keep_days} days ago."
     )
-    tell_next(f"let its requests come; `homeward shadow funnel {workload}` shows how far they get.")
 
 
 def _print(console: Console, number: int, item: dict[str, Any], traces: str) -> None:

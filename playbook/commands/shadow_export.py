@@ -60,7 +60,7 @@ def export(
     except NothingToExportError as error:
         near = did_you_mean(workload, workloads(settings))
         step = f"`homeward shadow funnel {workload}` shows what there is."
-        raise stopped(f"{error}{near if workload not in near else ''}", step) from None
+        raise stopped(f"{error}{near}", step) from None
     except UNREACHABLE as error:
         raise stopped(f"the triplets can't be exported: {first_line(error)}") from None
     if as_json:

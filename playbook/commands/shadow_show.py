@@ -33,6 +33,7 @@ from playbook.standing import (
     waits_for_approval,
     window_s,
 )
+from playbook.stopped import stopped
 from services.common.settings import DEFAULT_FILE
 from services.common.words import Stage
 
@@ -128,7 +129,12 @@ def show(
         # matplotlib takes most of a second, which nobody should wait for without a picture.
         from playbook.shadow_pictures import draw_picture
 
-        draw_picture(item, file)
+        try:
+            draw_picture(item, file)
+        except OSError as error:
+            raise stopped(
+                f"{file} can't be written: {error.strerror or error}", "name another --picture."
+            ) from None
     if as_json:
         tell_json(document(item), next_step(item))
         return

@@ -22,6 +22,7 @@ from playbook.clickhouse_client import UNREACHABLE, connect, first_line, read_st
 from playbook.commands.shadow_show import next_step
 from playbook.commands.status_migrations import Migrations, documents, read_migrations, section
 from playbook.configured import Places, configured
+from playbook.lines import without_secrets
 from playbook.savings import Saved, read_saved
 from playbook.shown import table_or_records, tell, tell_json, tell_next
 from playbook.standing import waits_for_approval
@@ -134,7 +135,7 @@ def status(
         told, migrations = figures.result(), standing.result()
     problem = told if isinstance(told, str) else None
     known, saved = (None, None) if isinstance(told, str) else told
-    services.append(Service("clickhouse", store.url, problem is None))
+    services.append(Service("clickhouse", without_secrets(store.url), problem is None))
     registered = _registered(config.classifier.grpc) or set(config.workloads)
     found = warnings([row.traffic() for row in known], registered) if known is not None else []
     page = Page(services, known, problem, migrations, saved, found, days)
@@ -182,7 +183,7 @@ def _figures(store: ClickHouse, days: int) -> tuple[list[Row], dict[str, Saved] 
     try:
         client = connect(store)
     except UNREACHABLE as error:
-        return f"ClickHouse at {store.url} does not answer: {first_line(error)}"
+        return f"ClickHouse at {without_secrets(store.url)} does not answer: {first_line(error)}"
     try:
         traffic, likeness, shift = (
             {
@@ -195,7 +196,7 @@ def _figures(store: ClickHouse, days: int) -> tuple[list[Row], dict[str, Saved] 
         )
         saved = _savings(client)
     except UNREACHABLE as error:
-        return f"ClickHouse at {store.url} does not tell the figures: {first_line(error)}"
+        return f"ClickHouse at {without_secrets(store.url)} does not tell the figures: {first_line(error)}"
     finally:
         client.close()
     names = [*traffic, *sorted(set(likeness) - set(traffic))]

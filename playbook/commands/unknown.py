@@ -134,11 +134,11 @@ def _print(rows: Sequence[Row], pools: Set[str]) -> None:
         gone = sorted({row.pool for row in pending} - pools)
         if gone:
             tell(f"{', '.join(gone)}: no longer in the settings, so no period of it is closed.")
-    tell_next(_next(rows))
     missing = [row for row in rows if row.why == "no_price"]
     for section in dict.fromkeys(price_section(row.provider, row.model) for row in missing):
         typer.echo(f"\n{section}")
     _tell_pools(missing)
+    tell_next(_next(rows))
 
 
 def _next(rows: Sequence[Row]) -> str:

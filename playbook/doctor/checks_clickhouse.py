@@ -9,6 +9,7 @@ from playbook.doctor.facts import ClickHouse
 from playbook.doctor.findings import Finding, State
 from playbook.doctor.limits import Limits
 from playbook.doctor.words import listed
+from playbook.lines import without_secrets
 
 CLICKHOUSE = "ClickHouse"
 TESTED = (26, 7)
@@ -34,11 +35,15 @@ def clickhouse(
         )
         return [
             Finding(
-                CLICKHOUSE, "answers", State.FAILED, f"{found.url} as {found.user!r}: {found.problem}", todo
+                CLICKHOUSE,
+                "answers",
+                State.FAILED,
+                f"{without_secrets(found.url)} as {found.user!r}: {found.problem}",
+                todo,
             )
         ]
     told = [
-        Finding(CLICKHOUSE, "answers", State.OK, f"{found.url} as {found.user!r}"),
+        Finding(CLICKHOUSE, "answers", State.OK, f"{without_secrets(found.url)} as {found.user!r}"),
         _version(found),
         _migrations(found, carried, names, here),
     ]

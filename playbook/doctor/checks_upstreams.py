@@ -7,6 +7,7 @@ from playbook.doctor.facts import Capabilities, Home, Replica, Upstream
 from playbook.doctor.findings import Finding, State
 from playbook.doctor.limits import Limits
 from playbook.doctor.words import listed, span
+from playbook.lines import without_secrets
 
 CAPABILITIES = "capabilities"
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY = 401, 403, 404, 429
@@ -98,7 +99,7 @@ def capabilities(found: Capabilities, limits: Limits) -> list[Finding]:
 
 
 def _asked(part: str, found: Upstream) -> Finding:
-    check, where = "answers", f"{found.base_url}/models"
+    check, where = "answers", f"{without_secrets(found.base_url)}/models"
     section = f"[upstreams.{found.name}]"
     elsewhere = found.key not in ("set", "none")
     if found.problem and elsewhere:
@@ -158,7 +159,7 @@ def _asked(part: str, found: Upstream) -> Finding:
             "look at its provider's status page, and ask again",
         )
     return Finding(
-        part, check, State.OK, f"{where} answers" + ("" if found.key == "none" else ", and takes the key")
+        part, check, State.OK, f"{where} answers" + (", and takes the key" if found.key == "set" else "")
     )
 
 

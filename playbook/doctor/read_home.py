@@ -10,6 +10,7 @@ from typing import Any
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from playbook.doctor.apart import apart
 from playbook.doctor.facts import Home, Replica
 from services.common.settings import SettingsError
 from services.router.adapters.generation import ReplicaError
@@ -31,7 +32,7 @@ _TLS_FILES = {
 async def read_home(name: str, region: str, settings: TritonSettings) -> Home:
     """An upstream with protocol = "triton": its model's folder, and each replica."""
     replicas = asyncio.gather(*(_replica(address, settings) for address in settings.replicas))
-    here, problem, tokens = await asyncio.to_thread(_folder, settings.model_dir)
+    here, problem, tokens = await apart(lambda: _folder(settings.model_dir))
     return Home(
         name=name,
         region=region,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.parts import home_problem
+from playbook.doctor.apart import apart
 from playbook.doctor.facts import Disk, Machine
 
 
@@ -28,7 +28,7 @@ async def read_machine(folders: Mapping[str, Path], *, serves_at_home: bool) -> 
             problem,
         )
 
-    return await asyncio.to_thread(look)
+    return await apart(look)
 
 
 def _disk(name: str, path: Path) -> Disk:

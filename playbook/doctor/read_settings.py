@@ -56,7 +56,8 @@ class Read:
     @property
     def is_local(self) -> bool:
         """True if `make run` was used here."""
-        return (self.state_dir / "secrets.json").exists()
+        # Not of Path, which raises where the folder is another user's.
+        return os.path.exists(self.state_dir / "secrets.json")
 
     def api_key(self) -> str:
         """The key of who asks; empty if there is none."""

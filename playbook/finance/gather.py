@@ -30,6 +30,7 @@ from playbook.inventory.lines import Inventory, Line, inventory
 from playbook.inventory.ranking import Candidate
 from playbook.inventory.saving import PUBLISHED_HIGH, PUBLISHED_LOW, PUBLISHED_SOURCE
 from playbook.inventory.sums import LAST_DAY, read_spend
+from playbook.lines import without_secrets
 from playbook.plan.movers import RATES
 from playbook.plan.settings import Estimate, Finance, Plan
 from services.common.settings import ClickHouse
@@ -109,7 +110,7 @@ def read_book(config: Config, until: date | None = None) -> Book:
             found = inventory(spend, registry, basis_of(client, config))
             return Book(found, _experiments(client, until or LAST_DAY))
     except UNREACHABLE:
-        return Book(problem=f"ClickHouse at {store.url} does not tell what is spent")
+        return Book(problem=f"ClickHouse at {without_secrets(store.url)} does not tell what is spent")
 
 
 def _experiments(client: Client, until: date) -> Experiments | None:

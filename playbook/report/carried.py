@@ -13,6 +13,8 @@ from playbook.report.html_writer import FACTS_ID
 
 _EMBEDDED = re.compile(rb"<<([^\x00]{0,400}?/Type\s*/EmbeddedFile[^\x00]{0,400}?)>>\s*stream\r?\n")
 _LENGTH = re.compile(rb"/Length\s+(\d+)")
+FIELDS = {"key", "value", "unit", "text"}
+"""Of each fact."""
 
 
 class NotADocumentError(Exception):
@@ -62,6 +64,9 @@ def _checked(text: str) -> dict[str, Any]:
         raise NotADocumentError("its facts are no JSON") from None
     if not isinstance(found, Mapping) or not {"homeward_report", "request", "facts"} <= set(found):
         raise NotADocumentError("its facts are not those of a report")
+    facts = found["facts"]
+    if not isinstance(facts, list) or not all(isinstance(one, dict) and set(one) >= FIELDS for one in facts):
+        raise NotADocumentError("its facts were edited")
     return dict(found)
 
 

@@ -181,7 +181,8 @@ def _crossing(flows: list[float]) -> float | None:
     total = 0.0
     for month, flow in enumerate(flows):
         if total < 0 <= total + flow:
-            return month - 1 + -total / flow + (1 if month == 0 else 0)
+            # Not in month 0, before which the sum is 0.
+            return month - 1 - total / flow
         total += flow
     return None
 
@@ -212,8 +213,8 @@ def _inputs(money: Money) -> Section:
     return Section("inputs", text("What it rests on"), (table,))
 
 
-def _range(money: Money, name: object) -> Text:
-    item = money.case[name]  # type: ignore[index]
+def _range(money: Money, name: Input) -> Text:
+    item = money.case[name]
     if item.low is None or item.low == item.high:
         return text("–")
     return text(money.low(item.name), " to ", money.high(item.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from playbook.finance.answers import Result
 from playbook.finance.inputs import WORDS
 from playbook.finance.inputs import Name as Input
 from playbook.finance.model import MONTHS, delay_cost
@@ -196,8 +197,8 @@ def _no(what: str) -> Fact:
     return Fact(f"finance/{what}", None, "text", Reference(Kind.SETTING, "finance", "homeward.toml"))
 
 
-def _answer(money: Money | None, name: str) -> Text:
-    return answer_text(money, name) if money else text(_no(name))  # type: ignore[arg-type]
+def _answer(money: Money | None, name: Result) -> Text:
+    return answer_text(money, name) if money else text(_no(name))
 
 
 def _three_years(money: Money | None) -> tuple[Fact, Fact]:

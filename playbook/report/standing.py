@@ -106,7 +106,8 @@ def _one_request(book: Book, workload: str, target: str) -> Fact:
 def experiment_cost(book: Book, workload: str) -> Fact:
     """What comparing it cost, as far as it is known."""
     rows = [row for row in book.rows("spend", workload=workload) if row["purpose"] != "production"]
-    known = [row for row in rows if row["known_nanos"] is not None]
+    # Of no known cost the total is unknown, not 0.
+    known = [row for row in rows if row["known_nanos"] is not None] or rows
     return book.total("spend", "known_nanos", "nanos", known, workload=workload, purpose="experiments")
 
 

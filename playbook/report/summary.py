@@ -45,6 +45,8 @@ OBSERVED = "OBSERVED"
 WEEK_S = 7 * 86_400
 SHOWN = 10
 """Workloads of the table: more would not fit the page."""
+LAST_DAY = {"in time": "decide_by", "tight": "decide_at_the_latest"}
+"""The last day of a decision that is still to come, by how the plan stands."""
 
 
 def summary(book: Book, cases: Sequence[str]) -> Section:
@@ -53,8 +55,9 @@ def summary(book: Book, cases: Sequence[str]) -> Section:
     points = [line for case in cases if (line := _LINES[case](book)) is not None]
     blocks.append(Points(tuple(points)))
     asked = [waits for name in book.workloads if (waits := _asked(book, name)) is not None]
-    if book.gathered.plan is not None and book.gathered.plan["decide_by"]:
-        asked.insert(0, _decide(book))
+    plan = book.gathered.plan or {}
+    if key := LAST_DAY.get(str(plan.get("standing"))):
+        asked.insert(0, _decide(book, key))
     if asked:
         blocks.append(Paragraph(text(Name("What is asked of whoever decides", "strong"))))
         blocks.append(Points(tuple(asked[:ASKED])))
@@ -63,10 +66,10 @@ def summary(book: Book, cases: Sequence[str]) -> Section:
     return Section("summary", text("Summary"), tuple(blocks))
 
 
-def _decide(book: Book) -> Text:
+def _decide(book: Book, key: str) -> Text:
     return text(
         "Decide by ",
-        plan_fact(book, "decide_by", "date"),
+        plan_fact(book, key, "date"),
         ": the new prices begin on ",
         plan_fact(book, "renewal", "date"),
         ". ",

@@ -29,7 +29,7 @@ class Change:
 
 
 def changes(
-    carried: Mapping[str, Any], shown: Sequence[tuple[str, str]], now: Sequence[Fact]
+    carried: Mapping[str, Any], shown: Sequence[tuple[str, str]], now: Sequence[Fact], *, whole: bool
 ) -> list[Change]:
     """What is not as the document says.
 
@@ -37,6 +37,7 @@ def changes(
         carried: what the document carries.
         shown: key and text of each fact as an HTML file shows it.
         now: the facts of the same request, made anew.
+        whole: whether the document should have all of them: one of another version has others.
     """
     known = {fact.key: fact for fact in now}
     found: list[Change] = []
@@ -62,6 +63,12 @@ def changes(
             found.append(Change(key, text, "", "which it does not carry: the file was edited"))
         elif " ".join(text.split()) != " ".join(_clean(texts[key]).split()):
             found.append(Change(key, text, texts[key], f"but carries {texts[key]}: the file was edited"))
+    if whole:
+        found += [
+            Change(fact.key, "nothing", fact.text, f"the book says {fact.text}: it was left out")
+            for fact in now
+            if fact.key not in texts
+        ]
     return found
 
 

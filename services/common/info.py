@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -62,14 +63,15 @@ class InfoServicer(info_pb2_grpc.InfoServiceServicer):
         self._about = about
         self._authorize = authorize
         self._start_ns = time.time_ns()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="info")
 
     async def GetServerInfo(
         self, request: info_pb2.GetServerInfoRequest, context: Context
     ) -> info_pb2.GetServerInfoResponse:
         """Tells all of it."""
         everything = self._authorize is None or self._authorize(bearer(context))
-        # A folder on a file system that hangs must not stop the event loop.
-        return await asyncio.to_thread(self._answer, everything)
+        # In a thread of its own: a folder that hangs must stop neither the event loop nor others' threads.
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, everything)
 
     def _answer(self, everything: bool) -> info_pb2.GetServerInfoResponse:
         about = self._about

@@ -8,6 +8,7 @@ nests. Both are counted here, with the references followed. What can't be counte
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -27,13 +28,16 @@ _LISTS = ("allOf", "anyOf", "oneOf")
 _SINGLES = ("not", "if", "then", "else")
 _MAPS = ("dependentSchemas", "dependencies")
 _NAMED_INWARDS = ("properties", "patternProperties")
-_INWARDS = frozenset(
-    {
-        *_NAMED_INWARDS,
-        *("additionalProperties", "unevaluatedProperties", "propertyNames"),
-        *("items", "prefixItems", "additionalItems", "contains", "unevaluatedItems"),
-    }
+AGAIN = 3
+"""Times that what holds at a place is gone through where `unevaluated…` asks what it has looked at."""
+_UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
+_ONE_LOOK = frozenset(
+    {"properties", "additionalProperties", "propertyNames", "items", "prefixItems", "additionalItems"}
 )
+"""Keywords that together look once at what is within a value."""
+_MORE_LOOKS = ("contains", *_UNEVALUATED)
+"""Those that look at it once more each."""
+_INWARDS = frozenset({*_NAMED_INWARDS, *_ONE_LOOK, *_MORE_LOOKS})
 """Keywords that look at what is within a value."""
 _BACKTRACKS = re.compile(r"\(\?(?!:)|\\[1-9kgGK]|[*+?}]\+")
 """What makes the engine of expressions backtrack: looking around, back references, possessive repetition."""
@@ -70,6 +74,8 @@ class Work:
         self._levels: list[_Place] = []
         self._next: dict[int, object] = {id(schema): schema}
         self._counted = 0
+        # Threads share what is compiled.
+        self._lock = threading.Lock()
 
     def steps(self, value: object) -> int:
         """The most steps that a JSON value takes; not counted further than beyond MAX_STEPS."""
@@ -85,15 +91,16 @@ class Work:
 
     def _level(self, depth: int) -> _Place:
         """The worst of all places at a depth of the value."""
-        while len(self._levels) <= depth:
-            if self._counted > MAX_COUNTED:
-                return self._worst
-            nodes = self._closure(self._next)
-            self._counted += len(nodes)
-            places = [self._count.at(node) for node in self._next.values()]
-            self._levels.append(_worst(places))
-            self._next = {id(part): part for node in nodes for part in _inwards(node)}
-        return self._levels[depth]
+        with self._lock:
+            while len(self._levels) <= depth:
+                if self._counted > MAX_COUNTED:
+                    return self._worst
+                nodes = self._closure(self._next)
+                self._counted += len(nodes)
+                places = [self._count.at(node) for node in self._next.values()]
+                self._levels.append(_worst(places))
+                self._next = {id(part): part for node in nodes for part in _inwards(node)}
+            return self._levels[depth]
 
     def _reached(self, schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """All that any value may be held to, at any depth."""
@@ -141,12 +148,16 @@ class _Count:
         self._open.add(key)
         patterns = _map(node, "patternProperties")
         # A pattern may look at what a name does too.
-        inwards = int(not _INWARDS.isdisjoint(node)) + len(patterns)
+        again = AGAIN if any(name in node for name in _UNEVALUATED) else 1
+        inwards = int(not _ONE_LOOK.isdisjoint(node)) + len(patterns)
+        inwards += sum(name in node for name in _MORE_LOOKS)
         checks = 1
         steps = 1 + PATTERN_STEPS * sum(map(_backtracks, [node.get("pattern"), *patterns]))
         for part in self.in_place(node):
             more = self.at(part)
-            checks, inwards, steps = checks + more.checks, inwards + more.inwards, steps + more.steps
+            checks += again * more.checks
+            inwards += again * more.inwards
+            steps += again * more.steps
             if checks > MAX_CHECKS_AT_ONE_PLACE:
                 raise TooMuchError(
                     f"it holds one value to more than {MAX_CHECKS_AT_ONE_PLACE} subschemas,"
@@ -158,10 +169,7 @@ class _Count:
 
     def in_place(self, node: Mapping[str, Any]) -> list[object]:
         """The subschemas that hold for the same value."""
-        if node is not self._root:
-            for name in self._names:
-                if isinstance(node.get(name), str):
-                    raise TooMuchError(f"{name} is supported at its root alone")
+        self._check_names(node)
         for name in ("$dynamicRef", "$recursiveRef"):
             if isinstance(node.get(name), str):
                 raise TooMuchError(f"{name} is not supported; use $ref")
@@ -176,12 +184,21 @@ class _Count:
             parts.append(self._target(node["$ref"]))
         return parts
 
+    def _check_names(self, node: object) -> None:
+        """Fails for a part within which `#` is another place."""
+        if node is self._root or not isinstance(node, Mapping):
+            return
+        for name in self._names:
+            if isinstance(node.get(name), str):
+                raise TooMuchError(f"{name} is supported at its root alone")
+
     def _target(self, reference: str) -> object:
         path = unquote(reference)
         if path != "#" and not path.startswith("#/"):
             raise TooMuchError(f"it refers to {reference[:80]!r}; only # and #/… are supported")
         target: Any = self._root
         for step in path[2:].split("/") if len(path) > 1 else ():
+            self._check_names(target)
             name = step.replace("~1", "/").replace("~0", "~")
             if isinstance(target, Mapping) and name in target:
                 target = target[name]

@@ -16,6 +16,8 @@ KEPT_SCHEMAS = 512
 MAX_BACKTRACKS = 100_000
 """Steps of one `pattern`: an expression that needs more is an attack or a mistake."""
 MAX_PROBLEM_CHARS = 300
+MAX_SCHEMA_BYTES = 256 * 1024
+"""Of a schema's JSON: a fifth of a second to count and compile, and what bounds the kept ones' memory."""
 
 
 class UnusableError(ValueError):
@@ -30,6 +32,8 @@ def usable(schema: Mapping[str, Any]) -> bytes:
     """
     try:
         key = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+        if len(key) > MAX_SCHEMA_BYTES:
+            raise UnusableError(f"it has {len(key)} bytes; at most {MAX_SCHEMA_BYTES} are supported")
         _compiled(key)
     except (
         jsonschema_rs.ValidationError,
@@ -62,6 +66,8 @@ def _compiled(schema: bytes) -> tuple[jsonschema_rs.Validator, Work]:
     work = Work(document)
     validator = jsonschema_rs.validator_for(
         document,
+        # The problem gets into traces, where nobody's answer may be.
+        mask="the value",
         retriever=_nothing_outside,
         pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
     )

@@ -84,8 +84,7 @@ MAX_EXAMPLES = 50
 """Examples of a workload: each registration trains on those of all workloads."""
 
 MAX_EXAMPLE_DAYS = 90
-"""For which texts of disagreements may be kept: fifteen weeks have few epochs that are looked at for longer,
-and a text that nobody looks at is only a risk."""
+"""Most days for which texts of disagreements may be kept: one that nobody looks at is only a risk."""
 
 Prompt = Annotated[str, StringConstraints(pattern=r"\S")]
 """A text that says something."""

@@ -62,14 +62,13 @@ class Opened:
     """The leg behind it."""
 
 
-async def attempt(upstreams: Upstreams, ask: Ask, call: Call) -> Opened:
+async def attempt(upstreams: Upstreams, ask: Ask, codec: wire.Codec, call: Call) -> Opened:
     """Calls the upstream of a leg's route; whatever becomes of it is booked.
 
     Raises:
         DomainError: there is no answer that the application could have.
     """
     request = ask.request
-    codec = codec_for(request, call.route, ask.answer_as)
     adapter = upstreams.of(call.route)
     try:
         exchange = await adapter.call(

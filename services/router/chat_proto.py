@@ -279,8 +279,10 @@ def _schema(struct: struct_pb2.Struct, text: str, where: str) -> dict[str, Any]:
         document = orjson.loads(text)
     except orjson.JSONDecodeError:
         document = None
-    if not isinstance(document, dict):
-        raise invalid_request(f"{where}_json", "a JSON object", "other text")
+    if not isinstance(document, dict) or wire.deeper_than(document, wire.MAX_DEPTH):
+        raise invalid_request(
+            f"{where}_json", f"a JSON object of at most {wire.MAX_DEPTH} levels", "other text"
+        )
     return document
 
 

@@ -22,7 +22,7 @@ from services.router.adapters.budgets import BudgetAdapter, Wanted
 from services.router.adapters.leg_queue import LegQueue
 from services.router.adapters.policy import PolicyAdapter
 from services.router.adapters.upstreams import Upstreams
-from services.router.attempt import OUTCOMES, Opened, attempt
+from services.router.attempt import OUTCOMES, Opened, attempt, codec_for
 from services.router.call import Ask, Call
 from services.router.core import catalog
 from services.router.core.bounds import bounds
@@ -170,8 +170,17 @@ class Dispatcher:
         at_home = False
         while waiting:
             route = waiting.popleft()
-            leg_id = b""
-            if rules and route.upstream.target is Target.CLOUD:
+            to_cloud = route.upstream.target is Target.CLOUD
+            asked, leg_id = asking.to_cloud if to_cloud else ask, b""
+            try:
+                # Before money is set aside and a leg begins: what can't be said to an upstream is no leg.
+                codec = codec_for(asked.request, route, asked.answer_as)
+            except DomainError as error:
+                if error.reason not in OUTCOMES:
+                    raise
+                failure, answer, at_home = error, None, not to_cloud
+                continue
+            if rules and to_cloud:
                 leg_id = uuid7(time.time_ns())
                 verdict = await self._reserve(rules, ask, name, route, leg_id)
                 if verdict.home_only is not None:
@@ -191,11 +200,10 @@ class Dispatcher:
                 leg_id,
                 asking.policy_age_s,
             )
-            call.stepped_in = at_home and route.upstream.target is Target.CLOUD
-            at_home = route.upstream.target is Target.SOVEREIGN
+            call.stepped_in = at_home and to_cloud
+            at_home = not to_cloud
             try:
-                to_cloud = route.upstream.target is Target.CLOUD
-                answer = await attempt(self._upstreams, asking.to_cloud if to_cloud else ask, call)
+                answer = await attempt(self._upstreams, asked, codec, call)
             except DomainError as error:
                 failure, answer = error, None
                 too_long = error.reason is Reason.CONTEXT_LENGTH_EXCEEDED

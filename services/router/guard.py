@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 
@@ -39,12 +40,12 @@ class Guard:
         """Reads the model of names if a workload has its requests read for them.
 
         Raises:
-            SettingsError: the model isn't there.
+            SettingsError: the model isn't there, or is none.
         """
         if any(Kind.PERSON in item.kinds for item in rules.by_workload.values()):
             try:
                 names.model()
-            except OSError as error:
+            except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
                 raise SettingsError(f'workloads.NAME.personal_data.detectors: "person": {error}') from None
         self.hits: Counter[tuple[str, str, str]] = Counter()
         """Requests with a hit by workload, kind and what followed; a workload's name is empty if none is."""

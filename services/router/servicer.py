@@ -14,6 +14,7 @@ from homeward.router.v1 import router_pb2, router_pb2_grpc
 from opentelemetry import trace
 
 from services.common.errors import DomainError, Reason, invalid_request
+from services.common.info import bearer
 from services.common.words import Purpose, Target
 from services.router.adapters.leg_queue import usage_to_proto
 from services.router.attempt import Opened
@@ -123,10 +124,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         return opened
 
     def _authenticate(self, context: Context) -> Key:
-        metadata = dict(context.invocation_metadata() or ())
-        header = str(metadata.get("authorization", ""))
-        scheme, _, secret = header.partition(" ")
-        return self._keys.authenticate(secret.strip() if scheme.lower() == "bearer" else "")
+        return self._keys.authenticate(bearer(context))
 
 
 def _tell_age(opened: Opened, context: Context) -> None:

@@ -66,7 +66,7 @@ async def main() -> None:
         in_flight=settings.in_flight,
         control_share=settings.control_share,
         leg_timeout_s=settings.leg_timeout_s,
-        examples=ExampleShelf(store, config.keeping(), config.experimenters(), now_unix_us),
+        examples=ExampleShelf(store, config.keeping(), config.readers(), now_unix_us),
     )
     conductor = Conductor(store, ledger, engine, prober, config.workloads, now_unix_us)
     shipping = Shipping(store, Book(config.clickhouse), engine.evidence)
@@ -75,10 +75,13 @@ async def main() -> None:
         folders={"shadow.state_dir": settings.state_dir},
         queues=lambda: [
             info_pb2.Queue(
-                name="samples for their legs", waiting_count=store.waiting(), capacity_count=settings.samples
+                name="samples for their legs",
+                waiting_count=store.waiting(),
+                capacity_count=settings.samples,
+                lost_count=store.refused,
             )
         ],
-        policy=lambda: (conductor.policy_version, None),
+        policy=lambda: (conductor.policy_version, ledger.age_s),
     )
     server = Server(
         shadow_pb2.DESCRIPTOR.services_by_name["ShadowService"].full_name, info=InfoServicer(about)

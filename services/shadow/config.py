@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from services.common.settings import ClickHouse, Name, Registry, Section, Telemetry, load
-from services.shadow.core.examples import MAX_KEPT, MIN_BYTES, Keeping
+from services.shadow.core.examples import MAX_KEPT, MIN_BYTES, Keeping, Reader
 
 APPROVALS = "approvals"
 """The scope of keys that may move workloads."""
@@ -56,7 +56,14 @@ class _Key(Section):
     model_config = ConfigDict(extra="ignore")
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
+    workloads: list[str] = ["*"]
+    default_workload: str = ""
     scopes: list[str] = []
+
+    def may_read(self, workload: str, *, closed: bool) -> bool:
+        """As the router's rule: of a data class without the cloud (`closed`), the key must name it."""
+        named = {*self.workloads, self.default_workload}
+        return workload in self.workloads or ("*" in self.workloads and (workload in named or not closed))
 
 
 class ShadowConfig(Registry):
@@ -74,6 +81,17 @@ class ShadowConfig(Registry):
     def experimenters(self) -> dict[bytes, str]:
         """The names of the keys that may probe models and read examples, likewise."""
         return self._keys(EXPERIMENTS)
+
+    def readers(self) -> dict[bytes, Reader]:
+        """Who may read examples, and of which workloads, by the SHA-256 of their secrets."""
+        closed = {name: "cloud" not in self.data_class(name).targets for name in self.workloads}
+        return {
+            digest: Reader(
+                name,
+                frozenset(item for item in closed if self.keys[name].may_read(item, closed=closed[item])),
+            )
+            for digest, name in self.experimenters().items()
+        }
 
     def keeping(self) -> Keeping:
         """Of which workloads examples are kept."""

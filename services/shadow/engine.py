@@ -134,7 +134,9 @@ class Engine:
             DomainError: STORAGE_UNAVAILABLE. Texts that may not be kept could not be deleted.
         """
         # Before anything else: the settings may have changed meanwhile.
-        self._deleted = self.examples.sweep()
+        self.examples.sweep()
+        # The log of a process that was killed may still have what it deleted.
+        self._deleted = True
         for step, every_s in (
             (self._take_up, LOOK_S),
             (self._close, CLOSE_S),
@@ -199,6 +201,11 @@ class Engine:
                 await step()
             except DomainError as error:
                 log.error("shadow stands still: %s", error.message)
+                await asyncio.sleep(RETRY_S)
+            # A bad step must not end the loop: texts would outlive their time. What the error says may have a
+            # sample's text in it.
+            except Exception as error:
+                log.error("a step of shadow fails, which is a defect: %s", type(error).__name__)
                 await asyncio.sleep(RETRY_S)
             if step == self._take_up:
                 with suppress(TimeoutError):
@@ -346,8 +353,11 @@ class Engine:
 
     async def _forget(self) -> None:
         if self._deleted:
-            self._deleted = False
-            await self._on_disk(self._store.forget)
+            self._deleted, cut = False, False
+            try:
+                cut = await self._on_disk(self._store.forget)
+            finally:
+                self._deleted = self._deleted or not cut
 
     async def _on_disk(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, call, *args)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import os
 from collections.abc import Callable, Mapping
 
@@ -18,6 +16,7 @@ from services.shadow.adapters.store import Example, Finished, KeptExample, Store
 from services.shadow.core.examples import (
     MAX_KEPT,
     Keeping,
+    Reader,
     Standing,
     Texts,
     Turn,
@@ -27,6 +26,7 @@ from services.shadow.core.examples import (
 )
 from services.shadow.core.scorers.answer import Answer
 from services.shadow.core.scorers.judge import shown
+from services.shadow.holders import holder
 
 PAGE_SIZE = 20
 MAX_TOKEN_DIGITS = 9
@@ -38,13 +38,13 @@ class ExampleShelf:
     """Makes, tells and deletes them. May be called from any thread."""
 
     def __init__(
-        self, store: Store, keeping: Keeping, readers: Mapping[bytes, str], clock: Callable[[], int]
+        self, store: Store, keeping: Keeping, readers: Mapping[bytes, Reader], clock: Callable[[], int]
     ) -> None:
         """
         Args:
             store: has them.
             keeping: of which workloads they are kept.
-            readers: the names of the keys that may read them, by the SHA-256 of their secrets.
+            readers: the keys that may read them, by the SHA-256 of their secrets.
             clock: microseconds since the epoch.
         """
         self._store = store
@@ -109,22 +109,28 @@ class ExampleShelf:
             secret: of the key that asks; empty for none.
 
         Raises:
-            DomainError: KEY_MISSING, PURPOSE_FORBIDDEN, INVALID_REQUEST, STORAGE_UNAVAILABLE.
+            DomainError: KEY_MISSING, PURPOSE_FORBIDDEN, WORKLOAD_FORBIDDEN, INVALID_REQUEST,
+                STORAGE_UNAVAILABLE.
         """
-        self._check(secret)
+        self._check(request.workload, holder(self._readers, secret))
         return await asyncio.to_thread(self._page, request)
 
-    def _check(self, secret: str) -> None:
-        if not secret:
-            raise DomainError(Reason.KEY_MISSING, "no API key; send `authorization: Bearer KEY`")
-        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
-        if not any(hmac.compare_digest(known, digest) for known in self._readers):
+    def _check(self, workload: str, reader: Reader | None) -> None:
+        if reader is None:
             # Whether it is a key of something else is not told.
             raise DomainError(
                 Reason.PURPOSE_FORBIDDEN,
                 'that key may not read examples; give it scopes = ["experiments"] in [keys] of homeward.toml',
                 key="",
                 purpose="SHADOW",
+            )
+        if workload in self._keeping.classes and workload not in reader.workloads:
+            raise DomainError(
+                Reason.WORKLOAD_FORBIDDEN,
+                f"key {reader.name!r} may not use the workload {workload!r}; list it in [keys.{reader.name}]"
+                " workloads",
+                key=reader.name,
+                workload=workload,
             )
 
     def _page(self, request: shadow_pb2.ListExamplesRequest) -> shadow_pb2.ListExamplesResponse:

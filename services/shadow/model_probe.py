@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping
 
@@ -13,11 +11,14 @@ from homeward.shadow.v1 import shadow_pb2
 from services.common.errors import DomainError, Reason, invalid_request
 from services.shadow.core.features import JSON_OBJECT, JSON_SCHEMA, STOP, TOOLS
 from services.shadow.core.gate import CONTEXT_LENGTH, STREAMING_USAGE, FixedParts, Need
+from services.shadow.holders import holder
 from services.shadow.probes import Probes, Subject, probe_all
 from services.shadow.translate import capability_to_proto
 
 CONTEXT_TOKENS = 1024
 """Context that is tried if nobody says how much: a page and its answer."""
+MAX_CONTEXT_TOKENS = 4_000_000
+"""With the room that a probe asks for first, its prompt still fits into a message."""
 MIN_CONTEXT_TOKENS = 256
 """The probe measures with prompts of 64 and 128 words before it asks for more."""
 
@@ -67,9 +68,20 @@ class ModelProbe:
         Raises:
             DomainError: KEY_MISSING, PURPOSE_FORBIDDEN or INVALID_REQUEST.
         """
-        self._check(secret)
+        if holder(self._holders, secret) is None:
+            # Whether it is a key of something else is not told.
+            raise DomainError(
+                Reason.PURPOSE_FORBIDDEN,
+                'that key may not probe models; give it scopes = ["experiments"] in [keys] of homeward.toml',
+                key="",
+                purpose="PROBE",
+            )
         if not request.model:
             raise invalid_request("model", "the name of a model", "nothing")
+        if request.context_tokens > MAX_CONTEXT_TOKENS:
+            raise invalid_request(
+                "context_tokens", f"at most {MAX_CONTEXT_TOKENS:,}", f"{request.context_tokens:,}"
+            )
         context = max(request.context_tokens or CONTEXT_TOKENS, MIN_CONTEXT_TOKENS)
         parts = FixedParts(model=request.model, tools=_TOOLS, response_format=_SCHEMA, stop=_STOP)
         async with self._turn:
@@ -80,19 +92,6 @@ class ModelProbe:
                 shadow_pb2.ProbeFailure(name=name, problem=problem) for name, problem in failures.items()
             ],
         )
-
-    def _check(self, secret: str) -> None:
-        if not secret:
-            raise DomainError(Reason.KEY_MISSING, "no API key; send `authorization: Bearer KEY`")
-        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
-        if not any(hmac.compare_digest(known, digest) for known in self._holders):
-            # Whether it is a key of something else is not told.
-            raise DomainError(
-                Reason.PURPOSE_FORBIDDEN,
-                'that key may not probe models; give it scopes = ["experiments"] in [keys] of homeward.toml',
-                key="",
-                purpose="PROBE",
-            )
 
 
 def needs(context_tokens: int) -> tuple[Need, ...]:

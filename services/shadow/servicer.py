@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -15,6 +13,7 @@ from services.common.info import bearer
 from services.common.sampling import ID_BYTES
 from services.shadow.conductor import Conductor
 from services.shadow.engine import Engine
+from services.shadow.holders import holder
 from services.shadow.model_probe import ModelProbe
 from services.shadow.translate import experiment_to_proto
 
@@ -127,16 +126,11 @@ class ShadowServicer(shadow_pb2_grpc.ShadowServiceServicer):
         """The name of the key that asks.
 
         Raises:
-            DomainError: KEY_MISSING, KEY_INVALID or APPROVAL_FORBIDDEN.
+            DomainError: KEY_MISSING or APPROVAL_FORBIDDEN.
         """
-        metadata = dict(context.invocation_metadata() or ())
-        scheme, _, secret = str(metadata.get("authorization", "")).partition(" ")
-        if scheme.lower() != "bearer" or not secret.strip():
-            raise DomainError(Reason.KEY_MISSING, "no API key; set HOMEWARD_API_KEY, or send `authorization`")
-        digest = hashlib.sha256(secret.strip().encode("utf-8", "surrogateescape")).digest()
-        for known, name in self._approvers.items():
-            if hmac.compare_digest(known, digest):
-                return name
+        name = holder(self._approvers, bearer(context))
+        if name is not None:
+            return name
         # Whether it is a key of something else is not told.
         raise DomainError(
             Reason.APPROVAL_FORBIDDEN,

@@ -147,6 +147,7 @@ def joined(events: Iterable[router_pb2.CompleteStreamResponse]) -> router_pb2.Co
     texts: list[str] = []
     refusals: list[str] = []
     calls: dict[int, chat_pb2.ToolCall] = {}
+    arguments: dict[int, list[str]] = {}
     for event in events:
         which = event.WhichOneof("event")
         if which == "end":
@@ -161,7 +162,9 @@ def joined(events: Iterable[router_pb2.CompleteStreamResponse]) -> router_pb2.Co
                 call = calls.setdefault(piece.index, chat_pb2.ToolCall())
                 call.id = call.id or piece.id
                 call.name += piece.name
-                call.arguments_json += piece.arguments_json
+                arguments.setdefault(piece.index, []).append(piece.arguments_json)
+    for index, call in calls.items():
+        call.arguments_json = "".join(arguments[index])
     if whole.choices:
         choice = whole.choices[0]
         choice.refusal = "".join(refusals)

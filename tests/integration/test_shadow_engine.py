@@ -26,7 +26,7 @@ from services.common.server import Server
 from services.common.words import Purpose, Target
 from services.shadow.adapters.router import LegFailed, RouterAdapter
 from services.shadow.adapters.store import Store
-from services.shadow.core.examples import Keeping
+from services.shadow.core.examples import Keeping, Reader
 from services.shadow.core.experiment import Experiment, registered
 from services.shadow.core.verdict import windows
 from services.shadow.engine import Engine
@@ -111,7 +111,7 @@ async def shadowing(
     )
     store.add_experiment(experiment, uuid7(time.time_ns()))
     router = RouterAdapter(stack.grpc, LAB_KEY)
-    readers = {hashlib.sha256(LAB_KEY.encode()).digest(): "lab"}
+    readers = {hashlib.sha256(LAB_KEY.encode()).digest(): Reader("lab", frozenset({"ticket-triage"}))}
     shelf = ExampleShelf(store, keeping or Keeping(), readers, now_us)
     engine = Engine(store, router, None, NoSpend(), now_us, in_flight=4, control_share=0.5, examples=shelf)
     engine.start()

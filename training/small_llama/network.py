@@ -34,7 +34,6 @@ class Shape:
         return self.hidden // self.heads
 
 
-# The ignores below: the project's environment has no torch, so to mypy its classes are Any.
 class Norm(nn.Module):
     """RMSNorm."""
 

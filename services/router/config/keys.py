@@ -21,8 +21,9 @@ class KeySettings(Section):
     default_workload: str = ""
     """The workload of requests that declare none."""
     scopes: list[Literal["approvals", "experiments"]] = []
-    """`experiments`: may ask for legs with a purpose other than PRODUCTION. `approvals`: may move workloads
-    from one stage to the next, and back."""
+    """`experiments`: may ask for legs with a purpose other than PRODUCTION, probe models, and read the texts
+    of kept disagreements of its workloads. `approvals`: may move workloads from one stage to the next, and
+    back. `homeward doctor` tells folders and queues to a key with either."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """Left out: no limit."""
     tokens_per_minute: float | None = Field(default=None, gt=0)

@@ -9,7 +9,7 @@ import orjson
 
 from services.common.errors import DomainError, Reason
 from services.router.core import dialects, sse
-from services.router.core.usage import UNKNOWN, Usage, anthropic_so_far, from_anthropic
+from services.router.core.usage import UNKNOWN, Usage, anthropic_begun, anthropic_so_far
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -53,8 +53,7 @@ class ChatStream:
         try:
             document = orjson.loads(data)
             if document["type"] == "error":
-                error = document.get("error")
-                self.error = str(error.get("message") if isinstance(error, dict) else error)
+                self.error = dialects.error_text(document.get("error"))
                 return self.broken(DomainError(Reason.UPSTREAM_BROKEN, self.error, detail=self.error))
             return b"".join(self._event(document))
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
@@ -71,7 +70,7 @@ class ChatStream:
         if kind == "message_start":
             message = document["message"]
             self._started = True
-            self.usage = from_anthropic(message.get("usage"))
+            self.usage = anthropic_begun(message.get("usage"))
             self.model = str(message.get("model") or "")
             self._base |= {
                 "id": f"chatcmpl-{message.get('id', '')}",

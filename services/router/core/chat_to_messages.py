@@ -11,11 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from services.common.errors import DomainError, Reason, invalid_request
 from services.router.core.bounds import ANSWER_TOKENS
-from services.router.core.messages import INVALID_JSON
+from services.router.core.messages import arguments_of
 
 DEFAULT_MAX_TOKENS = ANSWER_TOKENS
 """`max_tokens` of a request that names none, since the Messages API demands one: what a budget sets aside for
@@ -258,16 +256,10 @@ def _call(call: object, where: str) -> dict[str, Any]:
     text = function.get("arguments")
     if not isinstance(text, (str, type(None))):
         raise invalid_request(f"{where}.function.arguments", "JSON, as text", type(text).__name__)
-    try:
-        # Some servers write no arguments as no text.
-        arguments = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
-        # What a model wrote must not end its conversation.
-        arguments = {INVALID_JSON: text}
-    if not isinstance(arguments, dict):
-        raise invalid_request(f"{where}.function.arguments", "a JSON object", type(arguments).__name__)
     assert isinstance(call, dict)
-    return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": arguments}
+    # What a model wrote must not end its conversation.
+    given = arguments_of(text)
+    return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given}
 
 
 def _tool(tool: object, where: str) -> dict[str, Any]:

@@ -13,7 +13,14 @@ import orjson
 
 from services.common.errors import DomainError, Reason
 from services.router.core import catalog, splice, sse
-from services.router.core.usage import UNKNOWN, Usage, anthropic_so_far, from_anthropic, from_openai
+from services.router.core.usage import (
+    UNKNOWN,
+    Usage,
+    anthropic_begun,
+    anthropic_so_far,
+    from_anthropic,
+    from_openai,
+)
 
 
 class SameStream:
@@ -121,7 +128,7 @@ def error_body(api: str, error: DomainError) -> bytes:
 
 def _read_chat(stream: SameStream, event: bytes, data: bytes, document: dict[str, Any]) -> bytes:
     if document.get("error") is not None:
-        stream.error = _error_text(document["error"])
+        stream.error = error_text(document["error"])
         return event
     choices = document.get("choices")
     if isinstance(choices, list):
@@ -184,7 +191,7 @@ def _read_responses(stream: SameStream, event: bytes, data: bytes, document: dic
     if kind in ("response.completed", "response.incomplete"):
         stream.finished = True
     elif kind == "response.failed":
-        stream.error = _error_text(response.get("error"))
+        stream.error = error_text(response.get("error"))
     return stream.rename(event, data, response.get("model"), nested="response")
 
 
@@ -197,21 +204,21 @@ def _read_messages(stream: SameStream, event: bytes, data: bytes, document: dict
             stream.output_chars += len(text) if isinstance(text, str) else 0
     elif kind == "message_start" and isinstance(document.get("message"), dict):
         message = document["message"]
-        stream.usage = from_anthropic(message.get("usage"))
+        stream.usage = anthropic_begun(message.get("usage"))
         return stream.rename(event, data, message.get("model"), nested="message")
     elif kind == "message_delta" and isinstance(document.get("usage"), dict):
         stream.usage = anthropic_so_far(stream.usage, document["usage"])
     elif kind == "message_stop":
         stream.finished = True
     elif kind == "error":
-        stream.error = _error_text(document.get("error"))
+        stream.error = error_text(document.get("error"))
     return event
 
 
-def _error_text(error: object) -> str:
-    if isinstance(error, dict):
-        return str(error.get("message") or error)
-    return str(error)
+def error_text(error: object) -> str:
+    """What an upstream says is wrong; never empty."""
+    said = error.get("message") or error if isinstance(error, dict) else error
+    return str(said or "an error without words")
 
 
 def _openai_event(error: DomainError, _number: int) -> bytes:

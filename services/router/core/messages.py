@@ -251,16 +251,25 @@ def _blocks(message: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         yield {"type": "text", "text": text}
     for call in message.get("tool_calls") or ():
         function = call["function"]
-        try:
-            given = orjson.loads(function.get("arguments") or "{}")
-        except orjson.JSONDecodeError:
-            # A model may write bad JSON; the application gets what there was.
-            given = {INVALID_JSON: function["arguments"]}
+        given = arguments_of(function.get("arguments"))
         yield {"type": "tool_use", "id": call.get("id", ""), "name": function["name"], "input": given}
 
 
+def arguments_of(text: str | None) -> dict[str, Any]:
+    """The arguments of a call as an object; what a model wrote that is none, or can't be written again, is
+    under INVALID_JSON."""
+    try:
+        # Some servers write no arguments as no text.
+        given = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError:
+        given = None
+    if not isinstance(given, dict) or wire.deeper_than(given, wire.MAX_DEPTH):
+        return {INVALID_JSON: text}
+    return given
+
+
 def arguments(given: object) -> str:
-    """The arguments of a call as a model writes them: the inverse of what `MessagesCodec` makes of them."""
+    """The arguments of a call as a model writes them: the inverse of `arguments_of`."""
     if isinstance(given, dict) and given.keys() == {INVALID_JSON}:
         return str(given[INVALID_JSON])
     return orjson.dumps(given).decode()

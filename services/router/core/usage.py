@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.common.words import UsageSource
@@ -83,6 +83,11 @@ def from_anthropic(report: object) -> Usage:
         reasoning_tokens=thinking,
         source=UsageSource.UPSTREAM,
     )
+
+
+def anthropic_begun(report: object) -> Usage:
+    """Usage in a stream's first event, whose count of the output is that of its first token."""
+    return replace(from_anthropic(report), output_tokens=None, reasoning_tokens=None)
 
 
 def anthropic_so_far(before: Usage, report: Mapping[str, Any]) -> Usage:

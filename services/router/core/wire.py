@@ -108,7 +108,7 @@ def parse_request(api: str, body: bytes) -> Request:
     if not isinstance(document, dict):
         raise _invalid("", "a JSON object", document)
     # Most bodies have fewer brackets than the limit, and then need no walk.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper_than(document, MAX_DEPTH):
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and deeper_than(document, MAX_DEPTH):
         raise DomainError(
             Reason.INVALID_REQUEST,
             f"the body is nested more than {MAX_DEPTH} deep",
@@ -150,7 +150,8 @@ def parse_request(api: str, body: bytes) -> Request:
     )
 
 
-def _deeper_than(document: object, levels: int) -> bool:
+def deeper_than(document: object, levels: int) -> bool:
+    """Whether lists and objects lie within each other more than so many levels deep."""
     level: list[Any] = [document]
     for _ in range(levels):
         level = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,12 +59,20 @@ class LedgerAdapter:
         """The last one; stays while the ledger is away."""
         self.connected = False
         """Whether the ledger is there, as far as the watch knows."""
+        self._left_s: float | None = None
         self._came = asyncio.Event()
         # Two: the client's span is a unary call's, and the watch belongs to no trace.
         self._channel = channel(address, [UnaryClientInterceptor()])
         self._quiet_channel = channel(address)
         self._stub = ledger_pb2_grpc.LedgerServiceStub(self._channel)
         self._watch = asyncio.create_task(self._keep())
+
+    @property
+    def age_s(self) -> int | None:
+        """Seconds since the policy was known to be the last, at least 1; None while it is, or with none."""
+        if self.connected or self._left_s is None:
+            return None
+        return max(1, math.ceil(time.monotonic() - self._left_s))
 
     async def decide(
         self,
@@ -145,6 +155,8 @@ class LedgerAdapter:
             # A row that breaks its constraints must not end the watch.
             except ValueError as error:
                 log.error("the ledger's policy can't be read: %s", error)
+            if self.connected:
+                self._left_s = time.monotonic()
             self.connected = False
             await asyncio.sleep(RECONNECT_S)
 

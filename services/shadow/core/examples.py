@@ -15,11 +15,22 @@ from typing import Any
 DAY_US = 86_400 * 1_000_000
 MAX_KEPT = 100
 """Of an epoch and lane: what fits into one answer of ShadowService."""
+MAX_TURNS = 100
+"""Of an example: a person reads no more, and each costs room beside its text."""
 MIN_BYTES = 1_024
 """Of an example's texts, so that each has room for a sentence."""
 EXPIRED, REPLACED, SETTINGS = "expired", "replaced", "settings"
 """Why texts are deleted: their time is over, a worse one took their place, the settings keep less."""
 _INSTRUCTIONS = ("system", "developer")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A key that may read examples."""
+
+    name: str
+    workloads: frozenset[str]
+    """Whose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +156,7 @@ def bounded(
         salt: 16 random bytes.
     """
     room, made = max_bytes // 2, dict[int, Turn]()
-    for place in _by_weight([speaker for speaker, _ in turns]):
+    for place in _by_weight([speaker for speaker, _ in turns])[:MAX_TURNS]:
         speaker, said = turns[place]
         turn = _cut(speaker, said, room)
         if turn.text or not said:

@@ -133,7 +133,11 @@ def test_a_pod_has_its_own_secrets_and_no_rights(component: str) -> None:
     """Least privilege: the journal's address is the ledger's alone, the cloud's keys are the router's."""
     pod = pod_of(component)
     (container,) = pod["containers"]
-    assert {item["secretRef"]["name"] for item in container["envFrom"]} == SECRETS[component]
+    secrets = {item["secretRef"]["name"] for item in container["envFrom"]}
+    for item in container.get("env", ()):
+        if "valueFrom" in item:
+            secrets.add(item["valueFrom"]["secretKeyRef"]["name"])
+    assert secrets == SECRETS[component]
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"] == {

@@ -60,3 +60,38 @@ def test_only_a_class_that_says_so_keeps_texts(tmp_path: Path) -> None:
 def test_no_text_is_kept_for_longer_than_a_quarter(tmp_path: Path, days: int) -> None:
     with pytest.raises(SettingsError, match="keep_examples_days"):
         load_shadow(settings(tmp_path, days), {})
+
+
+@pytest.mark.parametrize(
+    ("workloads", "default", "may"),
+    [
+        (["*"], "", {"open"}),
+        (["*", "closed"], "", {"open", "closed"}),
+        (["*"], "closed", {"open", "closed"}),
+        (["closed"], "", {"closed"}),
+        (["another"], "", set()),
+    ],
+)
+def test_a_key_reads_what_it_may_ask_for(
+    tmp_path: Path, workloads: list[str], default: str, may: set[str]
+) -> None:
+    """A workload that may not leave the house must be named, as for requests."""
+    file = tmp_path / "homeward.toml"
+    file.write_text(
+        f"""
+        [keys.lab]
+        sha256 = "{"2" * 64}"
+        scopes = ["experiments"]
+        workloads = {workloads}
+        default_workload = "{default}"
+        [data_classes.house]
+        targets = ["sovereign"]
+        [workloads.open]
+        owner = "us"
+        [workloads.closed]
+        owner = "us"
+        data_class = "house"
+        """
+    )
+    (reader,) = load_shadow(file, {}).readers().values()
+    assert (reader.name, reader.workloads) == ("lab", may)

@@ -21,7 +21,7 @@ from services.shadow import engine as engine_module
 from services.shadow.adapters.router import ROUTER_AWAY, LegFailed, Reply
 from services.shadow.adapters.store import Finished, Store
 from services.shadow.core.answers import answer
-from services.shadow.core.examples import DAY_US, Keeping
+from services.shadow.core.examples import DAY_US, Keeping, Reader
 from services.shadow.core.experiment import Experiment, registered
 from services.shadow.core.verdict import windows
 from services.shadow.engine import Engine
@@ -34,8 +34,8 @@ NOW = 1_000 * SECOND
 WANTED = wanted("ticket-triage", strata=("tools",))
 WAIT_S = 10.0
 SECRET = "hw-reader"
-READERS = {hashlib.sha256(SECRET.encode()).digest(): "reader"}
-KEEPING = Keeping({"ticket-triage": 7}, {"ticket-triage": "public"})
+READERS = {hashlib.sha256(SECRET.encode()).digest(): Reader("reader", frozenset({"ticket-triage"}))}
+KEEPING = Keeping({"ticket-triage": 7}, {"ticket-triage": "public", "hr-cases": "public"})
 Said = str | LegFailed | None
 """An answer, a failure, or silence."""
 
@@ -504,6 +504,7 @@ async def test_an_example_that_breaks_changes_no_vote(
         ("", {}, Reason.KEY_MISSING),
         ("hw-another", {}, Reason.PURPOSE_FORBIDDEN),
         (SECRET, {"workload": ""}, Reason.INVALID_REQUEST),
+        (SECRET, {"workload": "hr-cases"}, Reason.WORKLOAD_FORBIDDEN),
         (SECRET, {"page_size": 101}, Reason.INVALID_REQUEST),
         (SECRET, {"page_token": "x"}, Reason.INVALID_REQUEST),
         (SECRET, {"page_token": "9" * 30}, Reason.INVALID_REQUEST),

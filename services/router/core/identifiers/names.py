@@ -83,7 +83,7 @@ def model() -> Model:
     """The model, read once.
 
     Raises:
-        OSError: it isn't there.
+        OSError, KeyError, ValueError, zipfile.BadZipFile: as `read`.
     """
     return read(folder() / "weights.npz")
 
@@ -93,7 +93,7 @@ def read(path: Path) -> Model:
 
     Raises:
         OSError: it isn't there.
-        KeyError: it isn't a model of names.
+        KeyError, ValueError, zipfile.BadZipFile: it isn't a model of names.
     """
     with np.load(path, allow_pickle=False) as held:
 

@@ -22,6 +22,8 @@ from services.common.settings import SettingsError
 
 CHUNK_BYTES = 4_000
 """Of a text, as in the schema; a row with it fills a page."""
+BUSY_MS = 5_000
+"""How long a transaction waits for another process on the file, such as a backup."""
 FIRST_CHUNKS = 4
 """Chunks of a new file: a table moves its rows while it has less than two pages."""
 VERSION = 2
@@ -157,7 +159,9 @@ class Tables:
             # Made here, so that nobody else can read it for a moment; SQLite gives its mode to -wal and -shm.
             os.close(os.open(file, os.O_CREAT | os.O_RDWR, _PRIVATE))
             file.chmod(_PRIVATE)
-            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=5)
+            self._db = sqlite3.connect(
+                file, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
+            )
         except (OSError, sqlite3.Error) as error:
             raise self._wrong(f"can't be opened ({error})") from None
         try:
@@ -235,10 +239,18 @@ class Tables:
         with self._writing() as db:
             db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
 
-    def forget(self) -> None:
-        """Cuts the log, so that what was deleted is in no file any more. Waits for nobody."""
+    def forget(self) -> bool:
+        """Cuts the log, so that what was deleted is in no file any more. Waits for nobody.
+
+        Returns:
+            False if somebody reads the file, as a backup does: try again.
+        """
         with self._reading() as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            db.execute("PRAGMA busy_timeout=0").fetchall()
+            try:
+                return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                db.execute(f"PRAGMA busy_timeout={BUSY_MS}").fetchall()
 
     def close(self) -> None:
         """Closes the file; the log goes with it."""

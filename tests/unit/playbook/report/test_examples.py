@@ -179,7 +179,7 @@ def test_a_check_holds_when_texts_are_deleted_since_and_not_when_they_are_others
 
     def differ(item: shadow_pb2.Example) -> list[str]:
         now = build(with_examples(example, item), laws, ["engineering"])
-        return [change.key for change in changes(said, [], all_facts(now))]
+        return [change.key for change in changes(said, [], all_facts(now), whole=True)]
 
     gone = kept_example(deleted=UNTIL + timedelta(days=7), reason="expired")
     assert differ(kept_example()) == []

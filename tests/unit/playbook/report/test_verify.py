@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 def changed(said: dict[str, Any], now: Gathered, laws: list[Law]) -> list[Change]:
-    return changes(said, [], all_facts(build(now, laws)))
+    return changes(said, [], all_facts(build(now, laws)), whole=True)
 
 
 def test_of_an_unchanged_book_nothing_changed(
@@ -119,8 +119,20 @@ def test_an_edited_file_is_found_out(
 ) -> None:
     said = copy.deepcopy(whole[1])
     edit(said)
-    (found,) = changes(said, [], all_facts(whole[0]))
-    assert why in found.why
+    first, *more = changes(said, [], all_facts(whole[0]), whole=True)
+    assert why in first.why
+    # A fact under another name is missing under its own.
+    assert [item.key for item in more] == (["totals/requests"] if why == "no such fact" else [])
+
+
+def test_a_fact_that_was_cut_out_is_missed_unless_the_file_is_of_another_version(
+    whole: tuple[Document, dict[str, Any]],
+) -> None:
+    said = copy.deepcopy(whole[1])
+    said["facts"] = [item for item in said["facts"] if item["key"] != "totals/requests"]
+    (found,) = changes(said, [], all_facts(whole[0]), whole=True)
+    assert (found.key, "it was left out" in found.why) == ("totals/requests", True)
+    assert changes(said, [], all_facts(whole[0]), whole=False) == []
 
 
 def test_a_page_that_shows_something_else_than_it_carries_is_found_out(
@@ -128,7 +140,7 @@ def test_a_page_that_shows_something_else_than_it_carries_is_found_out(
 ) -> None:
     every = all_facts(whole[0])
     shown = [("totals/requests", "2,604"), ("totals/legs", "1"), ("totals/home_requests", "6,170")]
-    found = {item.key: item.why for item in changes(whole[1], shown, every)}
+    found = {item.key: item.why for item in changes(whole[1], shown, every, whole=True)}
     assert set(found) == {"totals/legs", "totals/home_requests"}
     assert "does not carry" in found["totals/legs"]
     assert "carries 617" in found["totals/home_requests"]

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -335,3 +336,15 @@ def test_live_evidence_is_what_a_replay_of_the_export_finds(
     taken = store.funnel(experiment.experiment_id, 1)
     assert len(exported) + taken.lost("lost") + store.waiting() == len(by_number)
     store.close()
+
+
+def test_the_log_is_not_cut_while_somebody_reads_and_says_so(store: Store, tmp_path: Path) -> None:
+    """A backup holds a state of the file; what was deleted is in the log until it has ended."""
+    store.take(sample(1, payload=SECRET), NOW)
+    with closing(sqlite3.connect(tmp_path / "shadow.sqlite", isolation_level=None)) as reader:
+        reader.execute("BEGIN").execute("SELECT count(*) FROM sample").fetchall()
+        store.pass_over(sample(2), "ineligible", "before_start", NOW)
+        assert not store.forget()
+        reader.execute("COMMIT")
+    assert store.forget()
+    assert (tmp_path / "shadow.sqlite-wal").stat().st_size == 0
