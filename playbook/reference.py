@@ -49,7 +49,8 @@ TEXT = """## What all have in common
   `{"error": {"reason", "message", "details", "next_step"}}`: `reason` is one of the reasons of
   [error_reason.proto](../protos/homeward/common/v1/error_reason.proto) where a service refused, or
   `USAGE`, `SETTINGS_WRONG`, `SERVICE_DOWN`, `CANCELLED`, `FAILED`, `DEFECT`.
-- `--settings FILE` names the settings; without it, homeward.toml of the folder where it is called.
+- `--settings FILE` names the settings, where a command reads them; without it, homeward.toml of the
+  folder where it is called.
 - Without `--json`, errors go to the standard error. Progress is shown on a terminal only, there too.
 - A table that does not fit the terminal becomes a block of lines for each row. Elsewhere than on a
   terminal, each `Next:` stays on one line.

@@ -79,7 +79,7 @@ All settings are in `homeward.toml`, and each has its line here. A field can be 
 `HOMEWARD_UPSTREAMS__CLOUD__BASE_URL`: the path in capitals, joined by two underscores. A mistake is
 reported with the file, the key, and what was expected.
 
-Four variables stand by themselves: `HOMEWARD_CLOUD_BASE_URL` and `HOMEWARD_CLOUD_API_KEY` make a real cloud
+These variables stand by themselves: `HOMEWARD_CLOUD_BASE_URL` and `HOMEWARD_CLOUD_API_KEY` make a real cloud
 API the upstream `cloud`, for every model that it has (`HOMEWARD_CLOUD_PROVIDER` says whose prices apply;
 default `openai`), and `HOMEWARD_CLICKHOUSE_URL` makes `make run` use a ClickHouse that is there already, with
 `HOMEWARD_CLICKHOUSE__USER` and `HOMEWARD_CLICKHOUSE__PASSWORD`; `HOMEWARD_JOURNAL_URL` replaces

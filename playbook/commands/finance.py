@@ -77,9 +77,9 @@ def finance(
     --json has: inputs (name, words, unit, value, low, high, source: kind, text); results (one_time, parallel,
     saving_year, payback_months, npv: value, low, high, unknown); flows_nanos by month, of the values and the
     middle of what is unknown, and turns_month; tornado (name, npv_at_low_nanos, npv_at_high_nanos); draws (by
-    result: p10, p50, p90, positive), seed and runs; next_step. Amounts are nano-dollars; null is unknown.
-    notes say why a result is odd; problem, what could not be asked. --reference has findings (what, holds, arithmetic) and lesson as well,
-    --example has title.
+    result: p10, p50, p90, positive), seed and runs; notes, which say why a result is odd; problem, what could
+    not be asked; next_step. Amounts are nano-dollars; null is unknown. --reference has findings (what, holds,
+    arithmetic) and lesson as well, --example has title.
     """
     if published and made_up:
         raise typer.BadParameter("--reference and --example are two cases: ask for one")

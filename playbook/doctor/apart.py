@@ -1,4 +1,4 @@
-"""Looks at what may hang, such as a folder of a dead file system, in a thread that nobody waits for at the end."""
+"""Looks at what may hang, such as a folder of a dead file system, in a thread that nobody waits for."""
 
 from __future__ import annotations
 

@@ -140,11 +140,12 @@ class Cutover(Section):
 class PersonalData(Section):
     """`[workloads.NAME.personal_data]`: what its requests are read for before they may go to the cloud.
 
-    How well each detector works is in docs/residency.md. That of names (`person`) misses many.
+    How well each detector works is in docs/residency.md. That of names (`person`) misses one in four or so.
     """
 
     detectors: list[DetectorName] = Field(min_length=1)
-    """What is looked for in the texts of messages, tool results and tool arguments."""
+    """What is looked for in all texts of a request: messages, system prompts, tool results, tool arguments,
+    `user`, `metadata`; not in tools, schemas, images and files."""
     on_hit: Literal["sovereign", "mask"] = "sovereign"
     """What a hit does: the request runs at home or not at all (`sovereign`), or what goes to the cloud has
     placeholders like `<EMAIL_1>` (`mask`), which the answer then has too."""

@@ -62,7 +62,8 @@ class UpstreamSettings(Section):
     """Models that it serves under their own names; `*` matches any text, and `*` alone is every
     model that no other upstream has."""
     apis: list[ApiName] = ["chat.completions", "completions", "embeddings", "responses"]
-    """The calls that it offers. `messages` is for protocol = "anthropic"; `triton` has the first two."""
+    """The calls that it offers. With protocol = "anthropic" it must be `["messages"]`, and chat completions
+    are translated to it; `triton` has the first two."""
     stream_usage: bool = True
     """Whether it understands `stream_options.include_usage`."""
 
