@@ -94,7 +94,8 @@ def finance(
     config = configured(Config, settings)
     found = gather(config, start, renewal=day)
     away = found.book.problem
-    step = AWAY_STEP if away else next_step(found.case)
+    # What is set may be enough without the book.
+    step = AWAY_STEP if away and found.case[Name.CLOUD].value is None else next_step(found.case)
     _show(found.case, pictures, as_json, step, {"problem": away or None}, f"{away}.\n" if away else "")
 
 

@@ -364,8 +364,9 @@ async def test_status_has_a_page_too_and_finds_make_runs_credentials(ledger: Sta
 async def test_status_without_clickhouse_says_so(ledger: Stack) -> None:
     done = await told(ledger, "--json", password="wrong")
     assert done.exit_code == 1
-    assert json.loads(done.stdout)["workloads"] is None
-    assert "ClickHouse at http" in done.stderr
+    document = json.loads(done.stdout)
+    assert document["workloads"] is None
+    assert "ClickHouse at http" in document["problem"]
 
 
 @contextmanager

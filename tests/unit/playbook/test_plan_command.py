@@ -172,7 +172,8 @@ def test_finance_without_a_book_is_unknown_and_says_on_what(settings: Path, tmp_
     assert told["results"]["npv"]["value"] is None
     assert told["flows_nanos"] is None
     assert told["draws"] == {}
-    assert "inventory import" in told["next_step"]
+    assert "make run" in told["next_step"]
+    assert "does not tell what is spent" in told["problem"]
 
 
 def test_wrong_settings_are_told_by_line(settings: Path) -> None:
