@@ -42,6 +42,7 @@ BUDGETS = {
     "homing": 'limit_usd = 0.0000001\nat_cap = "sovereign"',
     "returned": 'limit_usd = 0.0000001\nat_cap = "sovereign"',
     "away": f"limit_usd = 100\noffline_requests = {OFFLINE}",
+    "unsayable": "limit_usd = 100",
 }
 """Each of a workload of that name."""
 KEYS = {
@@ -56,6 +57,15 @@ target = "sovereign"
 base_url = "http://127.0.0.1:{cloud}/v1"
 api_key = "sk-home"
 provider = "homeward-home"
+
+[upstreams.messages]
+target = "cloud"
+protocol = "anthropic"
+apis = ["messages"]
+base_url = "http://127.0.0.1:9/v1"
+api_key = "sk-nobody"
+provider = "anthropic"
+models = ["claude-sonnet-4-5"]
 
 [models.both]
 routes = [
@@ -294,3 +304,12 @@ async def test_a_ledger_that_is_away_means_a_bounded_allowance_and_one_that_is_b
     # What went without the ledger counts too.
     item = await settled(stack, "away", served)
     assert item.spent_nanos == await booked_nanos(stack, "away") > 0
+
+
+async def test_what_cannot_be_said_to_an_upstream_sets_nothing_aside(stack: Stack) -> None:
+    """Anthropic's API has no `seed`: the chat is refused before a leg begins."""
+    status, body, _ = await ask(stack, "unsayable", model="claude-sonnet-4-5", seed=7)
+    assert (status, body["error"]["code"]) == (400, "feature_not_supported")
+    budget = (await standing(stack))["unsayable"]
+    assert (budget.spent_nanos, budget.reserved_nanos) == (0, 0)
+    assert await stack.query("SELECT count() FROM homeward.legs WHERE workload = 'unsayable'") == [["0"]]
