@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
@@ -14,6 +11,7 @@ from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
 from playbook.configured import Places, configured
 from playbook.lines import without_secrets
+from playbook.state_files import object_in
 from playbook.stopped import stopped
 from services.common.settings import ClickHouse
 
@@ -105,12 +103,3 @@ def _client(store: ClickHouse, timeout_s: int) -> Client:
             step,
             reason="SERVICE_DOWN",
         ) from None
-
-
-def object_in(file: Path) -> Mapping[str, Any]:
-    """The object in a file of `make run`; empty if there is none."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

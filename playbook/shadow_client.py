@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 
 from playbook.configured import Places, configured
 from playbook.refused import API_KEY, no_workload, refused
+from playbook.state_files import text_in
 from services.common.server import MAX_MESSAGE_BYTES
 
 TIMEOUT_S = 30.0
@@ -64,8 +64,4 @@ def api_key(state_dir: Path, environment: Mapping[str, str]) -> str:
     """The key of who asks: HOMEWARD_API_KEY, else that of `make run`; empty if there is none."""
     if key := environment.get(API_KEY, ""):
         return key
-    try:
-        found = json.loads((state_dir / "endpoints.json").read_text(encoding="utf-8"))["api_key"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return found if isinstance(found, str) else ""
+    return text_in(state_dir / "endpoints.json", "api_key")

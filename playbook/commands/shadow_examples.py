@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from playbook import completing
 from playbook.disagreements import Piece, document, left_out, marked
 from playbook.shadow_client import TIMEOUT_S, Caller, shadow
 from playbook.shown import tell, tell_json, tell_next
+from playbook.state_files import text_in
 from services.common.settings import DEFAULT_FILE
 
 MARK = "bold underline"
@@ -156,8 +156,4 @@ def _whole(pieces: Iterable[Piece], turn: dict[str, Any], console: Console) -> T
 
 def _traces_url(caller: Caller) -> str:
     """Where traces are shown; empty if `make run` does not serve them."""
-    try:
-        found = json.loads((caller.state_dir / "endpoints.json").read_text(encoding="utf-8"))["traces_url"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return found if isinstance(found, str) else ""
+    return text_in(caller.state_dir / "endpoints.json", "traces_url")

@@ -27,7 +27,7 @@ from playbook.doctor.read_capabilities import PROBE_S, known, probed
 from playbook.doctor.read_clickhouse import read_clickhouse
 from playbook.doctor.read_machine import read_machine
 from playbook.doctor.read_services import NAMES, read_service
-from playbook.doctor.read_settings import Read, read_settings
+from playbook.doctor.read_settings import ANYWHERE, Read, read_settings
 from playbook.doctor.read_upstreams import read_upstream
 from services.common.info import contract_sha256, package_version
 from services.ledger.adapters.clickhouse import MIGRATIONS
@@ -165,7 +165,7 @@ def _services(settings: Read, now_ns: Callable[[], int]) -> list[_Job]:
 def _http(listens: str, grpc: str) -> str:
     """Where the HTTP door is asked: at the host of the gRPC door, if it listens at all hosts."""
     host, _, port = listens.rpartition(":")
-    return f"{grpc.rpartition(':')[0]}:{port}" if host in ("0.0.0.0", "[::]", "::") else listens
+    return f"{grpc.rpartition(':')[0]}:{port}" if host in ANYWHERE else listens
 
 
 def _clickhouse(settings: Read, here: Here, limits: Limits, now_ns: Callable[[], int]) -> _Job:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from deploy.local.config import MADE_LATER, LocalConfig
@@ -18,6 +17,7 @@ from playbook.doctor.facts import Upstream
 from playbook.plan.settings import PlanConfig
 from playbook.report.settings import ComplianceConfig
 from playbook.shadow_client import api_key
+from playbook.state_files import object_in, text_in
 from services.classifier.config import load_classifier
 from services.common.settings import ClickHouse, SettingsError, load
 from services.common.words import Target
@@ -66,7 +66,7 @@ class Read:
     def probe_key(self) -> str:
         """A key with the scope `experiments`: shadow's, if it is known here, else that of who asks."""
         configured = self.local.shadow.api_key if self.local else ""
-        return configured or _secret(self.state_dir, "shadow_key") or self.api_key()
+        return configured or text_in(self.state_dir / "secrets.json", "shadow_key") or self.api_key()
 
     def addresses(self) -> dict[str, str]:
         """Where each service is asked."""
@@ -134,7 +134,7 @@ class Read:
         triton = self.router.triton.get(upstream) if self.router else None
         if triton is None:
             return 0
-        config = _document(triton.model_dir / "config.json").get("max_position_embeddings")
+        config = object_in(triton.model_dir / "config.json").get("max_position_embeddings")
         return triton.context_tokens or (config if isinstance(config, int) else 0)
 
 
@@ -171,16 +171,3 @@ def _priced(ledger: LedgerConfig) -> Callable[[str, str], bool]:
 def _asked(listens: str, callers: str) -> str:
     host, _, _ = listens.rpartition(":")
     return callers if host in ANYWHERE else listens
-
-
-def _secret(state_dir: Path, name: str) -> str:
-    return str(_document(state_dir / "secrets.json").get(name, ""))
-
-
-def _document(file: Path) -> Mapping[str, Any]:
-    """The object in a file; empty if there is none."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
