@@ -79,7 +79,10 @@ class Door(router_pb2_grpc.RouterServiceServicer):
     """Where a judge may run."""
     mumbles: int = 0
     """How many replies of the judge are none."""
+    in_step: bool = False
+    """Whether the judge answers both orders of a pair together: the one that gives up cancels the other."""
     asked: list[router_pb2.CompleteRequest] = field(default_factory=list)
+    pairs: dict[frozenset[str], asyncio.Barrier] = field(default_factory=dict)
 
     @property
     def judged(self) -> list[router_pb2.CompleteRequest]:
@@ -91,6 +94,10 @@ class Door(router_pb2_grpc.RouterServiceServicer):
         self.asked.append(request)
         purpose = leg_pb2.Purpose.Name(request.routing.purpose).removeprefix("PURPOSE_").lower()
         if purpose == "judge":
+            if self.in_step:
+                told = orjson.loads(request.chat.messages[1].content[0].text)
+                pair = frozenset((told["answer_1"], told["answer_2"]))
+                await self.pairs.setdefault(pair, asyncio.Barrier(2)).wait()
             said = self._judge(request)
         else:
             said = self.home if purpose == "shadow" else self.noise
@@ -217,7 +224,7 @@ def text(said: str) -> chat_pb2.Message:
         (Door(prefers(HOME), mumbles=1), ONE, HALF, "", 5),
         (Door(lambda first, second: "Hm."), 0, NONE, "unscorable", 8),
         # An answer must gain nothing by being such that no judge can be asked about it.
-        (Door(broken(HOME)), 0, HALF, "unscorable", 6),
+        (Door(broken(HOME), in_step=True), 0, HALF, "unscorable", 6),
         # What needs no judge is not judged.
         (Door(prefers(HOME), home=GIVEN, noise=GIVEN), HALF, HALF, "", 0),
         (Door(prefers(HOME), home=" ", noise=GIVEN), 0, HALF, "empty", 0),
@@ -233,7 +240,7 @@ async def test_what_the_judge_makes_of_a_sample(
     reason: str,
     judge_legs: int | None,
 ) -> None:
-    door = replace(door, asked=[])
+    door = replace(door, asked=[], pairs={})
     async with bench(tmp_path, door) as made:
         await made.compare()
         assert made.losses == {} or noise is None
