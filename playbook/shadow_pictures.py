@@ -45,9 +45,9 @@ def draw_picture(item: shadow_pb2.Migration, file: Path) -> None:
     ends = _ends(item.experiment, item.evidence.windows)
     first = ends[0] - timedelta(seconds=seconds(item.experiment.window))
     lower.set_xlim(first, ends[-1] + (ends[-1] - first) / 40)
-    locator = AutoDateLocator(minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(minticks=3, maxticks=9)
     lower.xaxis.set_major_locator(locator)
-    lower.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
+    lower.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
     lower.set_xlabel("end of the window (UTC)")
     head = f"{item.policy.workload}: {verdict(item.evidence)}"
     figure.suptitle(head, x=0.01, ha="left", fontweight="bold", fontsize=14)

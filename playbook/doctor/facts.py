@@ -88,7 +88,6 @@ class Process:
     """None if it needs no policy."""
     policy_age_s: int = 0
     journal: Journal | None = None
-    newest_migration: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +186,6 @@ class Home:
     name: str
     region: str
     model: str
-    versions: Mapping[str, str]
-    """Triton's version by the model name of routes."""
     folder: str
     folder_here: bool = True
     """False if there is no such folder where the command runs: the router may run elsewhere."""
@@ -197,7 +194,6 @@ class Home:
     """That the router works with."""
     folder_tokens: int | None = None
     """That the model's files allow."""
-    tls: bool = False
     replicas: Sequence[Replica] = ()
 
 

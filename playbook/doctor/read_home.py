@@ -37,13 +37,11 @@ async def read_home(name: str, region: str, settings: TritonSettings) -> Home:
         name=name,
         region=region,
         model=settings.model,
-        versions=settings.versions,
         folder=str(settings.model_dir),
         folder_here=here,
         folder_problem=problem,
         context_tokens=settings.context_tokens or tokens or None,
         folder_tokens=tokens or None,
-        tls=settings.tls_dir is not None,
         replicas=await replicas,
     )
 

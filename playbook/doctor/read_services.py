@@ -152,7 +152,6 @@ def _process(answer: info_pb2.GetServerInfoResponse, sent_ns: int, received_ns: 
         policy_version=answer.policy.version if answer.HasField("policy") else None,
         policy_age_s=answer.policy.age_s,
         journal=journal,
-        newest_migration=answer.newest_migration,
     )
 
 

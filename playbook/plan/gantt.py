@@ -175,7 +175,7 @@ def _days(axes: Axes, plan: Plan) -> None:
             color=colour,
             fontweight="bold" if strong else "normal",
         )
-    locator = AutoDateLocator(minticks=4, maxticks=11)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(minticks=4, maxticks=11)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(FuncFormatter(_Days().told))
 
@@ -187,7 +187,7 @@ class _Days:
         self._year = 0
 
     def told(self, value: float, place: int | None) -> str:
-        day = num2date(value).date()  # type: ignore[no-untyped-call]
+        day = num2date(value).date()
         new = place == 0 or day.year != self._year
         self._year = day.year
         return f"{day:%-d %b}" + (f"\n{day.year}" if new else "")
@@ -228,4 +228,4 @@ def _about(plan: Plan) -> str:
 
 
 def _number(day: date) -> float:
-    return float(date2num(day))  # type: ignore[no-untyped-call]
+    return float(date2num(day))

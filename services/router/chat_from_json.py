@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from homeward.common.v1 import chat_pb2
 from homeward.router.v1 import router_pb2
 
+from services.common.deltas import joined
 from services.common.errors import DomainError
 from services.router.chat_proto import to_choices, to_deltas, to_request
 from services.router.core import sse
@@ -206,6 +207,7 @@ def _tool(function: Mapping[str, Any]) -> chat_pb2.Tool:
     return chat_pb2.Tool(
         name=function["name"],
         description=function.get("description", ""),
+        # Both: routers of the version before read only the Struct.
         parameters=_struct(function["parameters"]),
         parameters_json=orjson.dumps(function["parameters"]).decode(),
         strict=function.get("strict"),
@@ -244,14 +246,11 @@ def _of_body(body: bytes) -> chat_pb2.Message:
     first = next((choice for choice in to_choices(completion) if choice.index == 0), None)
     if first is None:
         raise LossyError("no choice")
-    return _answered("".join(part.text for part in first.message.content), first.message, first.refusal)
+    return _answered(first)
 
 
 def _of_stream(events: bytes) -> chat_pb2.Message:
-    texts: list[str] = []
-    refusals: list[str] = []
-    calls: dict[int, chat_pb2.ToolCall] = {}
-    arguments: dict[int, list[str]] = {}
+    deltas: list[router_pb2.Delta] = []
     for event in sse.Splitter().feed(events):
         data = sse.payload(event)
         if not data or data == sse.DONE:
@@ -259,20 +258,8 @@ def _of_stream(events: bytes) -> chat_pb2.Message:
         chunk = orjson.loads(data)
         for choice in chunk.get("choices") or ():
             _check_read(choice.get("delta"))
-        for delta in to_deltas(chunk):
-            if delta.choice_index:
-                continue
-            texts.append(delta.text)
-            refusals.append(delta.refusal)
-            for piece in delta.tool_calls:
-                call = calls.setdefault(piece.index, chat_pb2.ToolCall())
-                call.id = call.id or piece.id
-                call.name += piece.name
-                arguments.setdefault(piece.index, []).append(piece.arguments_json)
-    for index, call in calls.items():
-        call.arguments_json = "".join(arguments[index])
-    message = chat_pb2.Message(tool_calls=[calls[index] for index in sorted(calls)])
-    return _answered("".join(texts), message, "".join(refusals))
+        deltas += to_deltas(chunk)
+    return _answered(joined(deltas) or router_pb2.Choice())
 
 
 def _check_read(said: object) -> None:
@@ -282,12 +269,13 @@ def _check_read(said: object) -> None:
             raise LossyError(f"the answer's `{name}`")
 
 
-def _answered(text: str, message: chat_pb2.Message, refusal: str) -> chat_pb2.Message:
-    refused = bool(refusal) and not text and not message.tool_calls
-    said = refusal if refused else text
+def _answered(choice: router_pb2.Choice) -> chat_pb2.Message:
+    text, calls = "".join(part.text for part in choice.message.content), choice.message.tool_calls
+    refused = bool(choice.refusal) and not text and not calls
+    said = choice.refusal if refused else text
     return chat_pb2.Message(
         role=chat_pb2.ROLE_ASSISTANT,
         content=[chat_pb2.ContentPart(text=said)] if said else (),
-        tool_calls=message.tool_calls,
+        tool_calls=calls,
         name=REFUSAL if refused else "",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from homeward.common.v1 import chat_pb2
 from homeward.router.v1 import router_pb2
 from homeward.shadow.v1 import shadow_pb2
 
+from services.common import deltas
 from services.common.words import Target
 from services.shadow.core.answers import answer
 from services.shadow.core.experiment import CONVERSATION, TENANT, Experiment, Wanted
@@ -141,37 +142,16 @@ def choice_answer(choice: router_pb2.Choice) -> Answer:
     return answer(_text(choice.message), _calls(choice.message), choice.refusal)
 
 
-def joined(events: Iterable[router_pb2.CompleteStreamResponse]) -> router_pb2.CompleteResponse:
+def joined(events: Sequence[router_pb2.CompleteStreamResponse]) -> router_pb2.CompleteResponse:
     """What a stream adds up to: its first answer, or none if it has none."""
     whole = router_pb2.CompleteResponse()
-    texts: list[str] = []
-    refusals: list[str] = []
-    calls: dict[int, chat_pb2.ToolCall] = {}
-    arguments: dict[int, list[str]] = {}
     for event in events:
-        which = event.WhichOneof("event")
-        if which == "end":
+        if event.HasField("end"):
             whole.route.CopyFrom(event.end.route)
             whole.usage.CopyFrom(event.end.usage)
-        elif which == "delta" and not event.delta.choice_index:
-            if not whole.choices:
-                whole.choices.add()
-            texts.append(event.delta.text)
-            refusals.append(event.delta.refusal)
-            for piece in event.delta.tool_calls:
-                call = calls.setdefault(piece.index, chat_pb2.ToolCall())
-                call.id = call.id or piece.id
-                call.name += piece.name
-                arguments.setdefault(piece.index, []).append(piece.arguments_json)
-    for index, call in calls.items():
-        call.arguments_json = "".join(arguments[index])
-    if whole.choices:
-        choice = whole.choices[0]
-        choice.refusal = "".join(refusals)
-        choice.message.role = chat_pb2.ROLE_ASSISTANT
-        choice.message.tool_calls.extend(calls[index] for index in sorted(calls))
-        if text := "".join(texts):
-            choice.message.content.add(text=text)
+    choice = deltas.joined(event.delta for event in events if event.HasField("delta"))
+    if choice is not None:
+        whole.choices.append(choice)
     return whole
 
 

@@ -123,9 +123,9 @@ def traffic(rows: Sequence[Flow], step_s: float) -> bytes:
             axes.set_ylim(0, most * 1.5)
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             axes.set_title(short(item.workload, 50))
-            locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
+            locator = AutoDateLocator(minticks=3, maxticks=8)
             axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, formats=FORMATS))  # type: ignore[no-untyped-call]
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, formats=FORMATS))
             axes.set_ylabel("requests")
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=2)

@@ -14,6 +14,7 @@ from typing import Any
 from services.common.errors import DomainError, Reason, invalid_request
 from services.router.core.bounds import ANSWER_TOKENS
 from services.router.core.messages import arguments_of
+from services.router.core.unread import refuse_unread
 
 DEFAULT_MAX_TOKENS = ANSWER_TOKENS
 """`max_tokens` of a request that names none, since the Messages API demands one: what a budget sets aside for
@@ -62,13 +63,7 @@ def to_messages(document: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DomainError: FEATURE_NOT_SUPPORTED for what has no counterpart, INVALID_REQUEST.
     """
-    for field, value in document.items():
-        if value is None or field in _TRANSLATED or field in _HARMLESS:
-            continue
-        nothing, what = _REFUSED.get(field, (None, "this"))
-        # To Python false is 0 and true is 1.
-        if value != nothing or isinstance(value, bool) != isinstance(nothing, bool):
-            raise unable(field[:80], what)
+    refuse_unread(document, _TRANSLATED, _HARMLESS, _REFUSED, unable)
     system, turns = _turns(document["messages"])
     asked: dict[str, Any] = {"messages": turns, "max_tokens": _max_tokens(document)}
     if system:

@@ -21,8 +21,9 @@ from playbook.finance.gather import Book, Config
 from playbook.inventory.gather import put_together
 from playbook.inventory.lines import inventory
 from playbook.inventory.saving import PUBLISHED
-from playbook.inventory.spend import Group, Tokens
+from playbook.inventory.spend import Group
 from playbook.plan.gather import gather
+from tests.support.spend_groups import project
 
 DOLLAR = 1_000_000_000
 KNOWN = """
@@ -318,27 +319,7 @@ DAYS = [date(2026, 9, 1) + timedelta(days=past) for past in range(60)]
 
 def group(who: str, usd: int, task_type: str) -> Group:
     """A project of 60 days."""
-    return Group(
-        source="usage",
-        workload="",
-        fingerprint="",
-        provider="openai",
-        model="gpt-4o",
-        who_kind="project",
-        who=who,
-        models=("gpt-4o",),
-        coarse=False,
-        daily=tuple((day, 100_000, 10_000_000) for day in DAYS),
-        requests=6_000_000,
-        unknown_requests=0,
-        tokens=Tokens(input=500_000_000, output=100_000_000),
-        cost_nanos=usd * DOLLAR,
-        priced_rows=60,
-        unpriced_rows=0,
-        unpriced_tokens=0,
-        currencies=(),
-        task_types={task_type: 6_000_000},
-    )
+    return project(who, usd, task_type, DAYS, 100_000)
 
 
 def book(*groups: Group) -> Book:

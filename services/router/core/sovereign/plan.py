@@ -16,6 +16,7 @@ from services.router.core.sovereign.sampling import Defaults, Sampling, parse_sa
 from services.router.core.sovereign.structured import Format, parse_format, with_instruction
 from services.router.core.sovereign.tools import NO_TOOLS, Tools, parse_tools
 from services.router.core.sovereign.turns import parse_turns
+from services.router.core.unread import refuse_unread
 
 _READ = frozenset(
     {
@@ -111,13 +112,7 @@ def parse_completion(document: Mapping[str, Any], defaults: Defaults) -> Plan:
 
 
 def _refuse(document: Mapping[str, Any], read: Collection[str]) -> None:
-    for field, value in document.items():
-        if value is None or field in read or field in _HARMLESS:
-            continue
-        nothing, what = _REFUSED.get(field, (None, "this"))
-        # To Python false is 0, but a completion's `logprobs` of 0 asks for some.
-        if value != nothing or isinstance(value, bool) != isinstance(nothing, bool):
-            raise not_supported(field[:80], what)
+    refuse_unread(document, read, _HARMLESS, _REFUSED, not_supported)
 
 
 def _include_usage(document: Mapping[str, Any]) -> bool:

@@ -15,7 +15,8 @@ from playbook.inventory.gather import put_together
 from playbook.inventory.lines import Inventory, inventory
 from playbook.inventory.ranking import Candidate
 from playbook.inventory.saving import PUBLISHED, by_settings
-from playbook.inventory.spend import Group, Tokens
+from playbook.inventory.spend import Group
+from tests.support.spend_groups import project
 
 DOLLAR = 1_000_000_000
 DAYS = [date(2026, 1, 1) + timedelta(days=past) for past in range(30)]
@@ -34,27 +35,8 @@ GPUS = {
 
 def group(who: str, usd: int | None, task_type: str) -> Group:
     """A project of 30 days, with three million requests."""
-    return Group(
-        source="usage",
-        workload="",
-        fingerprint="",
-        provider="openai",
-        model="gpt-4o",
-        who_kind="project",
-        who=who,
-        models=("gpt-4o",),
-        coarse=False,
-        daily=tuple((day, 100_000, 10_000_000) for day in DAYS),
-        requests=3_000_000,
-        unknown_requests=0,
-        tokens=Tokens(input=250_000_000, output=50_000_000),
-        cost_nanos=(usd or 0) * DOLLAR,
-        priced_rows=0 if usd is None else 30,
-        unpriced_rows=30 if usd is None else 0,
-        unpriced_tokens=300_000 if usd is None else 0,
-        currencies=(),
-        task_types={task_type: 3_000_000},
-    )
+    made = project(who, usd, task_type, DAYS, 100_000)
+    return replace(made, unpriced_tokens=300_000 if usd is None else 0)
 
 
 def bought(*groups: Group, days: int = 30) -> Inventory:

@@ -15,8 +15,9 @@ from playbook.inventory.gather import put_together
 from playbook.inventory.lines import Inventory, Registered, first_step, inventory, ordered, slug
 from playbook.inventory.pareto import bars
 from playbook.inventory.saving import PUBLISHED
-from playbook.inventory.spend import Bill, Group, Rest, Tokens
+from playbook.inventory.spend import Bill, Group, Rest
 from playbook.inventory.table import headline, plain, reasons, remarks, table
+from tests.support.spend_groups import project
 
 DOLLAR = 1_000_000_000
 FIRST = date(2026, 1, 1)
@@ -26,28 +27,7 @@ REGISTERED = {"ticket-triage": Registered("classification", "unrestricted", "low
 
 def group(who: str, usd: int | None, task_type: str = "", **changes: Any) -> Group:
     """A project of 30 days; its price is unknown without dollars."""
-    made = Group(
-        source="usage",
-        workload="",
-        fingerprint="",
-        provider="openai",
-        model="gpt-4o",
-        who_kind="project",
-        who=who,
-        models=("gpt-4o",),
-        coarse=False,
-        daily=tuple((day, 100, 10_000) for day in DAYS),
-        requests=3000,
-        unknown_requests=0,
-        tokens=Tokens(input=250_000, output=50_000),
-        cost_nanos=(usd or 0) * DOLLAR,
-        priced_rows=0 if usd is None else 30,
-        unpriced_rows=30 if usd is None else 0,
-        unpriced_tokens=300_000 if usd is None else 0,
-        currencies=(),
-        task_types={task_type: 3000},
-    )
-    return replace(made, **changes)
+    return replace(project(who, usd, task_type, DAYS, 100), **changes)
 
 
 def example() -> Inventory:
