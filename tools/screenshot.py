@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -9,9 +10,12 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, Response, sync_playwright
+
+from deploy.local.tour import conversations, send
 
 CHROMIUM = Path("/usr/bin/chromium")
 PICTURES = Path("docs/images")
@@ -25,13 +29,14 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+CLOUD_MODEL = "gpt-4o-mini"
 Rows = Sequence[tuple[str, str]]
 """(service, span) pairs that a waterfall must show."""
 CLOUD = (
     ("router", "POST /v1/chat/completions"),
     ("router", "homeward.classifier.v1.ClassifierService/Classify"),
     ("classifier", "homeward.classifier.v1.ClassifierService/Classify"),
-    ("router", "chat gpt-4o-mini"),
+    ("router", f"chat {CLOUD_MODEL}"),
     ("stand-in-cloud", "stand-in generate"),
     ("ledger", "book leg"),
 )
@@ -51,11 +56,26 @@ SEEN_BY_CLASSIFIER, SEEN_BY_TRITON = (
     for name in ("classifier", "triton")
 )
 """On a busy machine the router may go on before the classifier has begun, and then there is no span of it."""
-TRACES: Sequence[tuple[str, str, Rows]] = (
-    ("trace.png", f"workload = '' AND {SEEN_BY_CLASSIFIER}", CLOUD),
-    ("trace-home.png", f"target = 'sovereign' AND {SEEN_BY_TRITON}", HOME),
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A trace to show."""
+
+    picture: str
+    condition: str
+    """Which legs have it, as SQL on homeward.legs."""
+    rows: Rows
+    conversation: str
+    """Of the tour's sample, by its id: asked again until there is such a leg."""
+
+
+TRACES = (
+    Wanted("trace.png", f"workload = '' AND {SEEN_BY_CLASSIFIER}", CLOUD, "dev-00093"),
+    Wanted("trace-home.png", f"target = 'sovereign' AND {SEEN_BY_TRITON}", HOME, "clinc150-test-0"),
 )
-"""(picture, which legs of the tour, what it shows)."""
+ASK_AGAIN_S = 2.0
+"""Spans and legs come to ClickHouse in batches, of a second each."""
 _HARMLESS = ("/__ENV.js", "favicon")
 """What ClickStack asks for and this server does not have."""
 
@@ -114,33 +134,37 @@ def _row(page: Page, service: str, name: str) -> Locator:
     return page.get_by_role("dialog").get_by_text(label).first
 
 
-def latest(here: Mapping[str, str], condition: str, rows: Rows) -> str:
-    """The trace of the tour's latest leg that fulfils a condition, once ClickHouse has all its rows.
+def latest(here: Mapping[str, str], wanted: Wanted) -> str:
+    """The trace of the latest leg of an application that is wanted, once ClickHouse has all its rows.
 
     The page reads a trace once; each service sends its spans in its own time.
 
     Args:
         here: endpoints.json.
-        condition: SQL on homeward.legs.
-        rows: the spans that it must have.
+        wanted: where there is none, its conversation is asked again.
 
     Raises:
-        TimeoutError: some never came; the message names them.
+        TimeoutError: some rows never came; the message names them.
     """
-    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    row = next(item for item in conversations() if item["id"] == wanted.conversation)
+    began = time.monotonic()
+    asked = 1
     while True:
         trace_id = _ask(
             here,
-            f"SELECT trace_id FROM homeward.legs WHERE {condition} AND trace_id IN"
-            " (SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'tour')"
+            f"SELECT trace_id FROM homeward.legs WHERE {wanted.condition} AND purpose = 'production'"
             " ORDER BY start_time DESC LIMIT 1",
         )
         found = _ask(here, f"SELECT ServiceName, SpanName FROM otel.otel_traces WHERE TraceId = '{trace_id}'")
-        missing = set(rows) - {tuple(line.split("\t")) for line in found.splitlines()}
+        missing = set(wanted.rows) - {tuple(line.split("\t")) for line in found.splitlines()}
         if not missing:
             return trace_id
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"trace {trace_id} never got {sorted(missing)}; it has:\n{found}")
+        waited_s = time.monotonic() - began
+        if waited_s > TIMEOUT_MS / 1000:
+            raise TimeoutError(f"trace {trace_id or '?'} never got {sorted(missing)}; it has:\n{found}")
+        if not trace_id and waited_s > asked * ASK_AGAIN_S:
+            asyncio.run(send(here["openai_base_url"], here["api_key"], CLOUD_MODEL, row))
+            asked += 1
         time.sleep(0.1)
 
 
@@ -163,9 +187,9 @@ def main() -> int:
         return 1
     PICTURES.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
-    for name, condition, rows in TRACES:
-        picture = PICTURES / name
-        problems += open_trace(f"{here['traces_url']}#{latest(here, condition, rows)}", picture, rows)
+    for wanted in TRACES:
+        picture = PICTURES / wanted.picture
+        problems += open_trace(f"{here['traces_url']}#{latest(here, wanted)}", picture, wanted.rows)
         print(f"wrote {picture}")
     print("\n".join(problems))
     return bool(problems)

@@ -282,11 +282,13 @@ class MigrationTour:
         counts = self._traffic.counts
         answered = {name: dict(sorted(item.answered.items())) for name, item in counts.items()}
         failed = sum(item.failed for item in counts.values())
+        problems = "; ".join(f"{name}: {item.problem}" for name, item in counts.items() if item.failed)
         parts = [
             f"{name} " + " and ".join(f"{count} from {target}" for target, count in by_target.items())
             for name, by_target in answered.items()
         ]
-        self._tell(f"Done. Requests answered: {'; '.join(parts)}; {failed or 'none'} failed")
+        fate = f"{failed} failed, the last by {problems}" if failed else "none failed"
+        self._tell(f"Done. Requests answered: {'; '.join(parts)}; {fate}")
         self._more(f"homeward status · homeward shadow show {VOICE} · homeward ledger verify")
 
     def _place(self, workload: str) -> Place:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Run
-from tools.screenshot import CHROMIUM, TRACES, Rows, latest, open_trace
+from tools.screenshot import CHROMIUM, TRACES, Wanted, latest, open_trace
 
 pytestmark = [
     pytest.mark.browser,
@@ -15,10 +15,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("condition", "rows"), [trace[1:] for trace in TRACES])
-def test_a_trace_opens_with_all_its_services(run: Run, tmp_path: Path, condition: str, rows: Rows) -> None:
+@pytest.mark.parametrize("wanted", TRACES, ids=lambda wanted: wanted.picture)
+def test_a_trace_opens_with_all_its_services(run: Run, tmp_path: Path, wanted: Wanted) -> None:
     here = run.endpoints()
     picture = tmp_path / "trace.png"
-    problems = open_trace(f"{here['traces_url']}#{latest(here, condition, rows)}", picture, rows)
+    problems = open_trace(f"{here['traces_url']}#{latest(here, wanted)}", picture, wanted.rows)
     assert problems == []
     assert picture.stat().st_size > 20_000
