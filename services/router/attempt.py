@@ -82,20 +82,21 @@ async def attempt(upstreams: Upstreams, ask: Ask, codec: wire.Codec, call: Call)
         call.attempts = exchange.attempts
         call.http_status = exchange.status
         streamed = request.streamed and exchange.status < 400
-        if streamed:
-            events = _events(upstreams, call, exchange, codec.stream())
-            # Into its `try`: from here on, closing it books the leg, even before a byte was taken.
-            await anext(events)
-            return _opened(call, exchange, None, events)
         call.first_byte()
         try:
-            body = await exchange.read()
+            exchange.check()
+            body = b"" if streamed else await exchange.read()
         except BaseException as error:
             exchange.close(whole=False)
             if isinstance(error, DomainError):
                 call.usage = exchange.usage()
                 adapter.failed_late(call.route)
             raise
+        if streamed:
+            events = _events(upstreams, call, exchange, codec.stream())
+            # Into its `try`: from here on, closing it books the leg, even before a byte was taken.
+            await anext(events)
+            return _opened(call, exchange, None, events)
         exchange.close(whole=True)
         if exchange.status == 401:
             # The credentials are Homeward's own; the answer may quote a part of them.
@@ -145,7 +146,6 @@ async def _events(
     splitter = Splitter()
     whole = False
     try:
-        call.first_byte()
         yield b""
         async with aclosing(exchange.chunks()) as chunks:
             async for chunk in chunks:

@@ -195,6 +195,14 @@ class Asked:
         return "".join(choice["text"] for event in self.events for choice in event.get("choices", ()))
 
     @property
+    def content(self) -> str:
+        """What a chat has said, whole or streamed."""
+        if not self.body.get("stream"):
+            return str(self.document["choices"][0]["message"]["content"])
+        deltas = [choice["delta"] for event in self.events for choice in event.get("choices", ())]
+        return "".join(delta.get("content") or "" for delta in deltas)
+
+    @property
     def code(self) -> str:
         """The code of the error that came, in place of an answer or as the last event."""
         document = self.events[-1] if self.body.get("stream") and self.status == 200 else self.document

@@ -56,6 +56,9 @@ class HttpExchange:
         self._first = first
         self._silence_s = silence_s
 
+    def check(self) -> None:
+        """Nothing: what an upstream says is passed on as it comes."""
+
     async def read(self) -> bytes:
         """The whole answer.
 

@@ -66,30 +66,39 @@ class SovereignExchange:
         self._watch.began(self._generation, work.version)
 
     async def begin(self) -> None:
-        """Waits for the first piece of a stream, or for the end of a whole answer.
+        """Waits for the first piece of a stream, or for the end of a whole answer; a stream whose answer must
+        have a form is held back for a while, and may end meanwhile.
 
         Raises:
             ReplicaError: the replica failed.
             DomainError: UPSTREAM_TIMEOUT.
         """
-        timeouts, streamed = self._timeouts, self._work.plan.streamed
+        timeouts, plan = self._timeouts, self._work.plan
         phase, limit_s = (
-            ("first_token", timeouts.first_token_s) if streamed else ("answer", timeouts.answer_s)
+            ("first_token", timeouts.first_token_s) if plan.streamed else ("answer", timeouts.answer_s)
         )
-        self._first = self._writer.feed(self._work.plan.tools.opening)
+        held_until_s = time.monotonic() + (self._home.settings.hold_s if plan.bound else 0.0)
+        self._first = self._writer.feed(plan.tools.opening)
         out = b""
-        while not self._finish_reason and not (streamed and out):
+        while not self._finish_reason:
             out = await self._advance(phase, limit_s)
             self._first += out
+            if plan.streamed and out:
+                if time.monotonic() >= held_until_s:
+                    break
+                phase, limit_s = "silence", timeouts.silence_s
 
-    async def read(self) -> bytes:
-        """The whole answer.
+    def check(self) -> None:
+        """Judges an answer that has ended: a whole one, or a stream that was held back.
 
         Raises:
             DomainError: ANSWER_INVALID.
         """
-        if problem := self._problem():
+        if self._finish_reason and (problem := self._problem()):
             raise answer_invalid(self._route.upstream.name, problem)
+
+    async def read(self) -> bytes:
+        """The whole answer."""
         return self._writer.whole(self._finish_reason, self._usage_document())
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:

@@ -23,11 +23,14 @@ class Exchange(Protocol):
     attempts: int
     """Tries that it took."""
 
+    def check(self) -> None:
+        """Raises DomainError if what has come is known to be wrong; before `read` and `chunks`."""
+
     async def read(self) -> bytes:
-        """The whole answer. Raises DomainError if it does not come, or is not what was asked for."""
+        """The whole answer. Raises DomainError if it does not come."""
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The answer's bytes as they come. Raises DomainError likewise."""
+        """The answer's bytes as they come. Raises DomainError if no more do, or they are wrong."""
 
     def close(self, *, whole: bool) -> None:
         """Ends it; the server stops working at an answer that is not whole."""

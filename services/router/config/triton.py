@@ -41,6 +41,11 @@ class TritonSettings(Section):
     coalesce_ms: int = Field(default=20, ge=0, le=1000)
     """Tokens that come within this time after a piece of a stream are sent together: 50 pieces a second are
     more than anybody reads, and each costs as much as a token."""
+    hold_s: float = Field(default=5, ge=0)
+    """How long a stream is held back whose answer must have a form (`response_format`, a tool that must be
+    called), so that one that ends without it can still be the next route's, as a whole answer can. A hundred
+    tokens, at 20 a second, are the answer of most extractions; a longer one flows from then on, and may
+    end in an error. 0: nothing is held back."""
     probe_interval_s: float = Field(default=5, gt=0)
     """Silence of a replica after which it is probed with an inference of one token."""
     probe_timeout_s: float = Field(default=10, gt=0)

@@ -67,6 +67,11 @@ class Plan:
     include_usage: bool
     """True if a streamed answer shall end with its usage."""
 
+    @property
+    def bound(self) -> bool:
+        """True if the answer as a whole must have a form, which only its end can show."""
+        return self.format is not None or self.tools.opening != ""
+
 
 def parse_chat(document: Mapping[str, Any], defaults: Defaults) -> Plan:
     """Reads a chat completion's request.
