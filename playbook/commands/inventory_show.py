@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import datetime
+from datetime import date, datetime
 from fractions import Fraction
 from pathlib import Path
 from textwrap import fill
@@ -95,7 +95,7 @@ def show(
     with closing(reader(settings)) as client:
         try:
             spend = read_spend(client, registry, since and since.date(), until and until.date())
-            basis = basis_of(client, config)
+            basis = basis_of(client, config, until and until.date())
         except UNREACHABLE as error:
             raise _away(error) from None
     found = inventory(spend, registry, basis, min_usd)
@@ -234,15 +234,15 @@ def registry_of(config: InventoryConfig) -> dict[str, Registered]:
     return found
 
 
-def basis_of(client: Client, config: InventoryConfig) -> Basis:
-    """What a home costs, by the best that there is."""
+def basis_of(client: Client, config: InventoryConfig, until: date | None = None) -> Basis:
+    """What a home costs, by the best that there is up to a day; None: today."""
     pools: Mapping[str, tuple[Fraction, int, Fraction]] = {
         name: (hourly_cost(item).total, item.gpus, Fraction(item.output_weight))
         for name, item in config.pools.items()
     }
     # A model on a CPU says nothing about what a GPU costs.
     on_cpu = {name for name, item in config.pools.items() if not item.gpus}
-    return read_measured(client, on_cpu) or by_settings(pools) or PUBLISHED
+    return read_measured(client, on_cpu, until) or by_settings(pools) or PUBLISHED
 
 
 def _draw(found: Inventory, picture: Path) -> None:

@@ -58,8 +58,11 @@ def read_spend(
     )
 
 
-def read_measured(client: Client, left_out: Collection[str] = ()) -> Basis | None:
+def read_measured(client: Client, left_out: Collection[str] = (), until: date | None = None) -> Basis | None:
     """What the pools were measured to cost, without those that are left out; None if none has served enough.
+
+    Args:
+        until: the last day (UTC) that counts; None: all.
 
     Raises:
         clickhouse_connect.driver.exceptions.Error, OSError: the server can't be reached or refuses.
@@ -75,7 +78,7 @@ def read_measured(client: Client, left_out: Collection[str] = ()) -> Basis | Non
                 output_tokens=row["output"],
                 output_weight=Fraction(row["output_weight"]).limit_denominator(1000),
             )
-            for row in client.query(query).named_results()
+            for row in client.query(query, parameters={"until": until or LAST_DAY}).named_results()
             if row["pool"] not in left_out
         ]
     )

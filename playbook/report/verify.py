@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,26 @@ def changes(
             if fact.key not in texts
         ]
     return found
+
+
+def hidden(shown: Sequence[tuple[str, str]], should: Sequence[tuple[str, str]]) -> list[Change]:
+    """Facts that a page no longer shows as facts: whoever takes the mark off a number may change the number.
+
+    Args:
+        shown: key and text of each fact as the page shows it.
+        should: as one that is made anew does.
+    """
+    missing = Counter(key for key, _ in should) - Counter(key for key, _ in shown)
+    texts = dict(should)
+    return [
+        Change(
+            key,
+            texts[key],
+            texts[key],
+            f"but {count} time{'s' * (count > 1)} fewer than it should: the file was edited",
+        )
+        for key, count in sorted(missing.items())
+    ]
 
 
 def queries_changed(carried: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

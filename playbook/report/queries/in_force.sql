@@ -8,6 +8,7 @@ WITH late AS
     FROM homeward.legs
     WHERE workload = {workload:String} AND purpose = 'production' AND target = 'sovereign'
         AND start_time >= {decide_time:DateTime64(6, 'UTC')} AND start_time < {until:DateTime64(6, 'UTC')}
+        AND start_time + toIntervalMicrosecond(latency_us) < {until:DateTime64(6, 'UTC')}
 )
 SELECT
     (SELECT late_requests FROM late) AS late_requests,
@@ -17,3 +18,4 @@ SELECT
 FROM homeward.legs
 WHERE workload = {workload:String} AND purpose = 'production' AND target = 'cloud'
     AND start_time >= (SELECT last_time FROM late) AND start_time < {until:DateTime64(6, 'UTC')}
+    AND start_time + toIntervalMicrosecond(latency_us) < {until:DateTime64(6, 'UTC')}

@@ -7,6 +7,7 @@ WITH
         SELECT DISTINCT sample_id
         FROM homeward.legs
         WHERE start_time >= {since:DateTime64(6, 'UTC')} AND start_time < {until:DateTime64(6, 'UTC')} AND sample_id != ''
+            AND start_time + toIntervalMicrosecond(latency_us) < {until:DateTime64(6, 'UTC')}
     ),
     answered AS
     (
@@ -17,6 +18,7 @@ WITH
             sample IN (SELECT sample_id FROM compared) AS is_compared
         FROM homeward.legs
         WHERE start_time >= {since:DateTime64(6, 'UTC')} AND start_time < {until:DateTime64(6, 'UTC')}
+            AND start_time + toIntervalMicrosecond(latency_us) < {until:DateTime64(6, 'UTC')}
             AND outcome = 'ok' AND workload != '' AND purpose IN ('production', 'shadow', 'noise')
             AND (empty({workloads:Array(String)}) OR workload IN {workloads:Array(String)})
     ),

@@ -6,3 +6,4 @@ SELECT
 FROM homeward.legs
 WHERE workload = {workload:String}
     AND start_time >= {since:DateTime64(6, 'UTC')} AND start_time < {until:DateTime64(6, 'UTC')}
+    AND start_time + toIntervalMicrosecond(latency_us) < {until:DateTime64(6, 'UTC')}

@@ -24,6 +24,7 @@ FROM
         sum(ifNull(cost_nanos, 0)) AS nanos_
     FROM homeward.legs
     WHERE start_time >= {since:DateTime64(6, 'UTC')} AND start_time < {until:DateTime64(6, 'UTC')}
+        AND start_time + toIntervalMicrosecond(latency_us) < {until:DateTime64(6, 'UTC')}
         AND workload != '' AND (empty({workloads:Array(String)}) OR workload IN {workloads:Array(String)})
     GROUP BY workload, target, purpose
     UNION ALL

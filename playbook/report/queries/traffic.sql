@@ -5,6 +5,7 @@ SELECT
     count() AS requests
 FROM homeward.legs
 WHERE start_time >= {since:DateTime64(6, 'UTC')} AND start_time < {until:DateTime64(6, 'UTC')}
+    AND start_time + toIntervalMicrosecond(latency_us) < {until:DateTime64(6, 'UTC')}
     AND purpose = 'production' AND outcome = 'ok' AND workload != ''
     AND (empty({workloads:Array(String)}) OR workload IN {workloads:Array(String)})
 GROUP BY workload, target, step_time

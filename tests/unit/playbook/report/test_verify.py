@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from playbook.report.build import CASES, all_facts, build, carried
+from playbook.report.carried import read
 from playbook.report.document import Document
 from playbook.report.gathered import Gathered
+from playbook.report.html_writer import html
 from playbook.report.mappings import Law
-from playbook.report.verify import Change, changes, queries_changed, same
+from playbook.report.verify import Change, changes, hidden, queries_changed, same
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -144,6 +146,24 @@ def test_a_page_that_shows_something_else_than_it_carries_is_found_out(
     assert set(found) == {"totals/legs", "totals/home_requests"}
     assert "does not carry" in found["totals/legs"]
     assert "carries 617" in found["totals/home_requests"]
+
+
+def test_a_number_that_is_no_longer_marked_as_a_fact_is_found_out(
+    example: Gathered, laws: list[Law], whole: tuple[Document, dict[str, Any]]
+) -> None:
+    page = html(*whole)
+    should = read(page.encode())[1]
+    assert hidden(should, should) == []
+    mark = ' data-fact="totals/requests"'
+    edited = page.replace(mark, "", 1)
+    assert edited != page
+    shown = read(edited.encode())[1]
+    # What is still marked is as it should be.
+    assert changes(whole[1], shown, all_facts(whole[0]), whole=True) == []
+    (found,) = hidden(shown, should)
+    assert str(found) == (
+        "totals/requests: the document says 2,604, but 1 time fewer than it should: the file was edited"
+    )
 
 
 def test_another_query_than_ours_is_named(
