@@ -83,8 +83,9 @@ def report(
 
     It is made of the book, the journal, shadow's evidence and the settings. Each number in it leads to where
     it comes from, in an appendix with the queries themselves; what was not measured is written as not
-    measured. Both files say the same, and carry their numbers along: --verify asks for all of them again, and
-    ends with code 1 if one is not as the document says.
+    measured. It ends ten seconds before it is made, with the calls that had ended by then. Both files say the
+    same, and carry their numbers along: --verify asks for all of them again, and ends with code 1 if one is
+    not as the document says.
 
     --json has: files; pages; facts and unknown_facts (how many); problems (what could not be asked); seconds;
     next_step. With --verify: holds; facts (how many were checked); changes (key, said, now, why);
