@@ -176,7 +176,7 @@ def print_case(console: Console, case: Case) -> None:
         npv = spreads["npv"].positive
         text = (
             f"Draws: {RUNS:,} over all ranges, seed {SEED}, independent; known inputs by a triangle, unknown"
-            f" ones uniformly. The NPV is above 0 in {float(100 * npv):.0f} % of them."
+            f" ones uniformly. The NPV is above 0 in {float(100 * npv):.3g} % of them."
         )
         console.print(fill(text, console.width - 1), markup=False)
     for text in notes(case, spreads):
@@ -262,6 +262,8 @@ def _print_middle(console: Console, case: Case) -> None:
     console.print("; ".join(f"{word} {money(flow)}" for word, flow in parts) + ".", markup=False)
     if outcome.turns is None:
         text = "Three years do not make up for what is paid."
+    elif not outcome.turns:
+        text = "Nothing has to be made up for: the sum of the months is never below zero."
     else:
         text = f"What is paid is made up for in month {outcome.turns}, counted from the first day of work."
     console.print(text, markup=False)

@@ -220,8 +220,12 @@ def next_step(found: Gathered) -> str:
         )
     if item.standing == "unknown":
         return "set [plan] renewal in the settings, or ask with --renewal YYYY-MM-DD."
+    first, name = item.terms.first, item.movers[0].name
+    if first == "report":
+        return "`homeward report` writes down what moved, and what it cost and saves: for the provider too."
     if item.standing in ("too late", "passed"):
-        return f"begin with {item.movers[0].name}: `homeward shadow start {item.movers[0].name}`."
+        command = "cutover" if first == "cutover" else "shadow start"
+        return f"begin with {name}: `homeward {command} {name}`."
     by = item.decide_by if item.standing == "in time" else item.decide_at_the_latest
     return f"decide by {by}; `homeward finance` has the figures for those who do."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -107,10 +107,28 @@ def read_book(config: Config, until: date | None = None) -> Book:
     try:
         with closing(connect(store)) as client:
             spend = read_spend(client, registry, None, until)
-            found = inventory(spend, registry, basis_of(client, config))
+            found = inventory(spend, registry, basis_of(client, config, until))
             return Book(found, _experiments(client, until or LAST_DAY))
     except UNREACHABLE:
         return Book(problem=f"ClickHouse at {without_secrets(store.url)} does not tell what is spent")
+
+
+def read_until(config: Config, today: date) -> tuple[Book, date]:
+    """Reads the book up to the last whole day, for a part of one would count as a whole one; of a book that
+    begins today, up to now.
+
+    Args:
+        config: the settings.
+        today: the day after the last whole one.
+
+    Returns:
+        What the book says, and its last day.
+    """
+    last = today - timedelta(days=1)
+    found = read_book(config, last)
+    if found.inventory is None or found.inventory.spend.month_nanos:
+        return found, last
+    return read_book(config, today), today
 
 
 def _experiments(client: Client, until: date) -> Experiments | None:
@@ -131,7 +149,7 @@ def case_of(book: Book, config: Config, moving: Sequence[Line], timing: Timing) 
     pools = {name: pool for name, pool in config.pools.items() if pool.gpus and hourly_cost(pool).total}
     found: dict[Name, Input] = {
         Name.CLOUD: _cloud(book),
-        Name.MOVES: _moves(book, moving),
+        Name.MOVES: _moves(book, moving, config.plan.workloads),
         Name.CHANGE: unknown(Name.CHANGE, CHANGE_SOURCE, CHANGE_LOW, CHANGE_HIGH),
         Name.RENEWS: _renews(timing, config.plan.note),
         Name.ENGINEERING: unknown(
@@ -181,8 +199,10 @@ def _set(name: Name, settings: Finance) -> Input | None:
 
 def _cloud(book: Book) -> Input:
     spend = book.inventory.spend if book.inventory else None
-    if spend is None or not spend.month_nanos:
+    if spend is None or spend.month_nanos <= 0:
         why = book.problem or "the book has no priced spend: `homeward inventory import FILE`"
+        if spend is not None and spend.month_nanos < 0:
+            why = f"{book.origin.text}: credits are more than what is spent, so no month follows from it"
         return unknown(Name.CLOUD, why)
     rough = any(window.extrapolated for window in spend.windows)
     spread = EXTRAPOLATED_SPREAD if rough else WINDOW_SPREAD
@@ -198,40 +218,57 @@ def _cloud(book: Book) -> Input:
     )
 
 
-def _moves(book: Book, moving: Sequence[Line]) -> Input:
+def _moves(book: Book, moving: Sequence[Line], wanted: Sequence[str]) -> Input:
     """The planned workloads' share; at least without the dearest, whose verdict may be REJECTED; at most with
-    those that may be candidates."""
-    if book.inventory is None or not book.inventory.spend.month_nanos:
+    those that may be candidates, or all if something planned has no price."""
+    if book.inventory is None or book.inventory.spend.month_nanos <= 0:
         return unknown(Name.MOVES, "the spend is unknown, and so is what moves of it", 0, 1)
-    whole = book.inventory.spend.month_nanos
-    amounts = [line.workload.month_nanos or 0 for line in moving]
+    whole, origin = book.inventory.spend.month_nanos, book.origin
+    listed = {line.workload.name for line in book.inventory.lines}
+    strange = [name for name in wanted if name not in listed]
+    beside = f"; the inventory does not have {', '.join(strange)}" if strange else ""
+    planned = len(moving) + len(strange)
+    unpriced = len(strange) + sum(line.workload.month_nanos is None for line in moving)
+    if unpriced and unpriced == planned:
+        return unknown(Name.MOVES, f"{origin.text}: what is planned has no price{beside}", 0, 1)
+    amounts = [_paid(line) for line in moving]
     names = {line.workload.name for line in moving}
-    unsure = sum(
-        line.workload.month_nanos or 0
-        for line in book.inventory.candidates(Candidate.MAYBE)
-        if line.workload.name not in names
-    )
-    most = min(Fraction(1), Fraction(sum(amounts) + unsure, whole))
-    if not amounts and unsure:
-        text = f"{book.origin.text}: none is a candidate yet; at most those that may be one"
+    maybe = [line for line in book.inventory.candidates(Candidate.MAYBE) if line.workload.name not in names]
+    unsure = sum(map(_paid, maybe))
+    most = Fraction(1) if unpriced else _share(sum(amounts) + unsure, whole)
+    if not planned and unsure:
+        text = f"{origin.text}: none is a candidate yet; at most those that may be one"
         return unknown(Name.MOVES, text, 0, most)
-    text = (
-        f"{book.origin.text}: {len(moving)} planned; at least without the dearest of them, at most with those"
-        " that may be candidates"
+    text = f"{origin.text}: {planned} planned; at least without the dearest of them, at most " + (
+        f"all, for {unpriced} of them have no price{beside}"
+        if unpriced
+        else "with those that may be candidates"
     )
-    least = Fraction(sum(amounts) - max(amounts, default=0), whole)
-    return known(Name.MOVES, Fraction(sum(amounts), whole), Source(book.origin.kind, text), least, most)
+    least = _share(sum(amounts) - max(amounts, default=0), whole)
+    return known(Name.MOVES, _share(sum(amounts), whole), Source(origin.kind, text), least, most)
+
+
+def _paid(line: Line) -> int:
+    """Nano-dollars a month, as far as they are known; a credit does not make the move of others smaller."""
+    return max(0, line.workload.month_nanos or 0)
+
+
+def _share(part: int, whole: int) -> Fraction:
+    """Credits may leave less of the whole than some of its parts cost."""
+    return min(Fraction(1), Fraction(part, whole))
 
 
 def _renews(timing: Timing, note: str) -> Input:
     if timing.months_to_renewal is None:
         text = "[plan] renewal is not set; any time within three years"
         return unknown(Name.RENEWS, text, 0, HORIZON_MONTHS)
-    return known(
-        Name.RENEWS,
-        max(Fraction(0), timing.months_to_renewal),
-        Source("setting", "[plan] renewal, from the first day" + (f": {note}" if note else "")),
-    )
+    text = "[plan] renewal, from the first day" + (f": {note}" if note else "")
+    if timing.months_to_renewal < 0:
+        text += (
+            "; it lies before that day: if the book's prices are the new ones already, set [finance]"
+            " renewal_change to 0"
+        )
+    return known(Name.RENEWS, max(Fraction(0), timing.months_to_renewal), Source("setting", text))
 
 
 def _at_home(
@@ -253,14 +290,18 @@ def _at_home(
     running = nanos(sum((item.total - item.hardware for item in costs), Fraction(0)) * HOURS_PER_MONTH)
     hardware = sum((Fraction(pool.hardware_usd) for pool in pools.values()), Fraction(0))
     names = ", ".join(f"[pools.{name}]" for name in pools)
-    needed = sum(line.saving.home.high for line in moving if line.saving and line.saving.basis != "published")
+    # Rates have the write-off in them, but hardware is paid once: as infrastructure.
+    owned = nanos(sum((item.hardware for item in costs), Fraction(0)) * HOURS_PER_MONTH)
+    tokens = sum(line.saving.home.high for line in moving if line.saving and line.saving.basis != "published")
+    needed = tokens - owned
     text = f"{names}: power, hosting and people"
     if book.inventory and needed > running:
-        text += f"; at most what the moving tokens cost at the dearest rate: {book.inventory.basis.source}"
+        less = ", less the write-off of hardware" if owned else ""
+        text += (
+            f"; at most what the moving tokens cost at the dearest rate{less}: {book.inventory.basis.source}"
+        )
     return {
-        Name.RUNNING: known(
-            Name.RUNNING, running, Source("setting", text), running, max(running, Fraction(needed))
-        ),
+        Name.RUNNING: known(Name.RUNNING, running, Source("setting", text), running, max(running, needed)),
         Name.HOME_SHARE: known(
             Name.HOME_SHARE, 0, Source("setting", f"{names}: a pool costs the same whatever it serves")
         ),

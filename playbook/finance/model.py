@@ -54,13 +54,17 @@ class Outcome:
 
     @property
     def turns(self) -> int | None:
-        """First month by whose end all flows add up to 0 or more; None if there is none in three years."""
+        """First month from whose end on the sum of all flows stays at 0 or more; 0 if it is never below, None
+        if it is at the end of three years."""
+        found: int | None = None
         total = 0
         for month, flow in enumerate(self.flows):
             total += flow
-            if total >= 0:
-                return month
-        return None
+            if total < 0:
+                found = None
+            elif found is None:
+                found = month
+        return found
 
 
 def evaluate(values: Values) -> Outcome:

@@ -130,10 +130,15 @@ class Plan:
         return ((slow if self.terms.today <= slow else fast) - self.terms.today).days
 
     @property
+    def moves(self) -> bool:
+        """Whether workloads are still to be cut over."""
+        return any(bar.phase == "cutover" for bar in self.fast.bars)
+
+    @property
     def in_time(self) -> tuple[Mover, ...]:
         """The workloads that are home before the new prices, decided today, with fast phases."""
         renewal = self.terms.renewal
-        if renewal is None or "cutover" not in {bar.phase for bar in self.fast.bars}:
+        if renewal is None or not self.moves:
             return ()
         begins = self.terms.work_begins
         return tuple(
@@ -173,8 +178,9 @@ def still(plan: Plan) -> list[str]:
     if plan.standing == "passed":
         days = (terms.today - renewal).days
         since = "begin today" if not days else f"have held for {_days(days)}"
+        begin = " Begin now: the sooner all is at home, the less is paid at them." if plan.moves else ""
         return [
-            f"The new prices {since}. Begin now: the sooner all is at home, the less is paid at them.",
+            f"The new prices {since}.{begin}",
             f"Decided today, all is done from {plan.home_fast} (fast) to {plan.home} (slow).",
             "Set [plan] renewal to the next renewal: notice and leverage come back with it.",
         ]
@@ -184,11 +190,11 @@ def still(plan: Plan) -> list[str]:
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         told.append(f"In time with fast phases: {', '.join(names[:5])}{more}. Renew for the others.")
-    elif plan.movers:
+    elif plan.movers and plan.moves:
         told.append("No workload can be home in time: renew for a short term, or without a minimum.")
     if terms.first == "inventory":
         told.append("What is done already need not be waited for: --from plan, or --from shadow.")
-    if len(plan.movers) > terms.at_once:
+    if plan.moves and len(plan.movers) > terms.at_once:
         told.append(f"More than {terms.at_once} workloads at once ([plan] at_once) make it shorter.")
     return told
 

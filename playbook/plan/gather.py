@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from fractions import Fraction
 
-from playbook.finance.gather import Book, Config, Timing, case_of, read_book
+from playbook.finance.gather import Book, Config, Timing, case_of, read_until
 from playbook.finance.inputs import Case
 from playbook.inventory.gather import DAYS_PER_MONTH
 from playbook.plan.deadline import Plan, Terms, make
@@ -39,9 +39,10 @@ def gather(
         today: the day of the decision.
         renewal: comes before that of the settings.
         first: the phase that comes first; those before are done.
-        book: if it has been read already.
+        book: if it has been read already; else it is read up to the last whole day before the decision.
     """
-    found = read_book(config) if book is None else book
+    # A decision may be planned for a day to come, of which nothing is booked.
+    found = read_until(config, min(today, datetime.now(UTC).date()))[0] if book is None else book
     settings = config.plan
     movers = choose(found.inventory, settings.workloads, settings.phase_weeks_high * DAYS_PER_WEEK)
     terms = Terms(

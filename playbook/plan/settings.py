@@ -59,13 +59,18 @@ class Plan(Section):
     """Where these terms come from: shown beside the dates that follow from them."""
 
     @model_validator(mode="after")
-    def _phases(self) -> Plan:
+    def _terms(self) -> Plan:
         if self.renewal and not FIRST_YEAR <= self.renewal.year <= LAST_YEAR:
             raise ValueError(f"renewal: expected a day from {FIRST_YEAR} to {LAST_YEAR}, got {self.renewal}")
         if self.phase_weeks_low > self.phase_weeks_high:
             raise ValueError(
                 f"phase_weeks_high: expected {self.phase_weeks_low} or more, got {self.phase_weeks_high}"
             )
+        twice = next(
+            (name for place, name in enumerate(self.workloads) if name in self.workloads[:place]), None
+        )
+        if twice is not None:
+            raise ValueError(f"workloads: expected each name once, got {twice} again")
         return self
 
 

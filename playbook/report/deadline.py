@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from playbook.report.book import Book
-from playbook.report.document import Block, Column, Paragraph, Section, Table, Text, text
+from playbook.report.document import Block, Column, Name, Paragraph, Section, Table, Text, text
 from playbook.report.facts import NOT_SET, Fact, computed
 from playbook.report.money import Money
 
@@ -51,6 +51,16 @@ def deadline(book: Book, money: Money | None) -> list[Section]:
         if note
         else []
     )
+    if not book.setting("plan/approval_weeks", default=NOT_SET).there:
+        noted.append(
+            Paragraph(
+                text(
+                    "Approvals take time that is in no date: ",
+                    Name("[plan] approval_weeks", "code"),
+                    " is not set. Each week of them is a week sooner to decide.",
+                )
+            )
+        )
     dates = Table(
         (Column("", share=2.4), Column("", share=1)),
         tuple((text(label), text(plan_fact(book, key, "date"))) for label, key in days),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from playbook.finance.answers import RESULT_WORDS, Result
 from playbook.finance.inputs import WORDS
@@ -110,7 +111,7 @@ def _results(money: Money) -> Section:
         )
         return Section("results", text("What it costs and saves"), tuple(blocks))
     flows = [flow / NANOS_PER_DOLLAR for flow in outcome.flows]
-    turn = _crossing(flows)
+    turn = _crossing(outcome.flows)
     inputs = money.inputs(frozenset(money.case))
     how = "months from the first day of work until the sum of all flows is no longer negative"
     since = computed("finance/turn", turn, "months", how, inputs, name="when the sum turns")
@@ -126,7 +127,7 @@ def _results(money: Money) -> Section:
     blocks.append(
         Figure(
             "cash-flow",
-            cash_flow(flows, turn),
+            cash_flow(flows, turn or None),
             "Bars and line: cash flow by month",
             text(what),
             (drawn,),
@@ -134,6 +135,8 @@ def _results(money: Money) -> Section:
     )
     if turn is None:
         blocks.append(Paragraph(text("Within three years the sum does not come back to nothing.")))
+    elif not turn:
+        blocks.append(Paragraph(text("The sum is never below nothing: nothing has to be earned back.")))
     else:
         blocks.append(
             Paragraph(
@@ -176,15 +179,19 @@ def _too_little(money: Money) -> Note:
     )
 
 
-def _crossing(flows: list[float]) -> float | None:
-    """Months until the sum of the flows is zero, within a month in proportion."""
-    total = 0.0
+def _crossing(flows: Sequence[int]) -> float | None:
+    """Months after which the sum of the flows is never below zero, within a month in proportion; None if it
+    ends there. The first flow is of the first day, before month 1."""
+    found: float | None = 0.0
+    total = 0
     for month, flow in enumerate(flows):
-        if total < 0 <= total + flow:
+        before, total = total, total + flow
+        if total < 0:
+            found = None
+        elif before < 0:
             # Not in month 0, before which the sum is 0.
-            return month - 1 - total / flow
-        total += flow
-    return None
+            found = month - 1 - before / flow
+    return found
 
 
 def _inputs(money: Money) -> Section:

@@ -8,9 +8,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from playbook.finance.answers import DEPENDS, RESULT_WORDS, Answer, Result, answers
+from playbook.finance.answers import DEPENDS, RESULT_WORDS, Answer, Result, answer, answers
 from playbook.finance.inputs import WORDS, Case, Input, Name, Source, Unit
-from playbook.finance.model import MONTHS, NEVER, Outcome, evaluate
+from playbook.finance.model import MONTHS, NEVER, Outcome, Values, evaluate
 from playbook.report.facts import Fact, Kind, Reference, Value, computed
 from playbook.report.gathered import Gathered, Row
 
@@ -157,12 +157,15 @@ class Money:
             return None
         return evaluate({name: value for name, value in middles.items() if value is not None})
 
-    @property
+    @cached_property
     def hopeless(self) -> bool:
-        """Whether even the best of what is possible is paid back later than within three years."""
-        found = self.answers["payback_months"]
-        soonest = found.low if found.value is None else found.value
-        return soonest is not None and soonest > MONTHS
+        """Whether nothing of what is possible earns back within three years what is paid once: neither at the
+        prices after the renewal, from which a payback is computed, nor at those that each month has."""
+        soonest = self.answers["payback_months"].low
+        if soonest is None or soonest <= MONTHS:
+            return False
+        turns = answer(self.case, DEPENDS["npv"], _turns).low
+        return turns is None or turns > MONTHS
 
     @property
     def guessed(self) -> list[Name]:
@@ -173,6 +176,12 @@ class Money:
     def blank(self) -> list[Name]:
         """The inputs of which nothing is known."""
         return [name for name in Name if self.case[name].middle is None]
+
+
+def _turns(values: Values) -> int | Fraction:
+    """Months until the sum of all flows is no longer negative; NEVER if it is at the end."""
+    found = evaluate(values).turns
+    return NEVER if found is None else found
 
 
 def money_of(found: Gathered) -> Money | None:

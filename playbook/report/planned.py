@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from playbook.commands.inventory_show import document as inventory_document
 from playbook.commands.plan import document as plan_document
-from playbook.finance.gather import QUERIES, Book, Config, read_book
+from playbook.finance.gather import QUERIES, Config, read_until
 from playbook.plan.gather import gather
 from playbook.report.money import kept
 from services.common.settings import load
@@ -45,7 +45,7 @@ def read_planned(
         SettingsError: the settings are wrong.
     """
     config = load(Config, *Config.model_fields, path=settings, environment=environment)
-    book, last = _book(config, until.date())
+    book, last = read_until(config, until.date())
     if book.problem:
         problems.append(f"what is spent could not be asked: {book.problem}")
     found = gather(config, until.date(), book=book)
@@ -65,15 +65,6 @@ def read_planned(
 def inventory_sql() -> str:
     """The inventory's queries."""
     return "\n".join((QUERIES / name).read_text(encoding="utf-8") for name in INVENTORY)
-
-
-def _book(config: Config, today: date) -> tuple[Book, date]:
-    """What is spent, up to the last whole day; of a book that begins today, up to now."""
-    last = today - timedelta(days=1)
-    found = read_book(config, last)
-    if found.inventory is None or found.inventory.spend.month_nanos:
-        return found, last
-    return read_book(config, today), today
 
 
 def _queries(inputs: list[dict[str, Any]]) -> dict[str, str]:

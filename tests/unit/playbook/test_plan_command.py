@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
 from io import StringIO
@@ -23,6 +24,7 @@ from playbook.inventory.lines import inventory
 from playbook.inventory.saving import PUBLISHED
 from playbook.inventory.spend import Group
 from playbook.plan.gather import gather
+from playbook.plan.schedule import Phase
 from tests.support.spend_groups import project
 
 DOLLAR = 1_000_000_000
@@ -294,6 +296,16 @@ def test_an_example_asks_nobody_and_is_named_one(tmp_path: Path) -> None:
     assert run(nowhere, "finance", "--example", "--reference").exit_code == 2
 
 
+def test_the_guide_shows_the_examples_figures_as_they_are() -> None:
+    told = Path("docs/playbook.md").read_text(encoding="utf-8")
+    block = told.partition("$ homeward finance --example --as-of 2026-11-30\n")[2].partition("\n…")[0]
+    command = ["finance", "--example", "--as-of", "2026-11-30"]
+    done = CliRunner(env={"COLUMNS": "96"}).invoke(app, command)
+    printed_lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert block.count("\n") > 5
+    assert [line for line in block.splitlines() if line not in printed_lines] == []
+
+
 def test_a_note_of_the_terms_is_shown_beside_the_dates(settings: Path, tmp_path: Path) -> None:
     settings.write_text(settings.read_text().replace("[plan]\n", '[plan]\nnote = "a guess"\n'))
     done = run(settings, "plan", "--renewal", "2027-06-30")
@@ -358,6 +370,43 @@ def test_a_book_fills_the_plan_and_the_case() -> None:
     assert told["delay_month"]["value"] is None
     assert told["delay_month"]["low"] < told["delay_month"]["high"]
     assert "decide by" in told["next_step"]
+
+
+@pytest.mark.parametrize(
+    ("first", "step"),
+    [
+        ("inventory", "begin with support · gpt-4o: `homeward shadow start support · gpt-4o`."),
+        ("cutover", "begin with support · gpt-4o: `homeward cutover support · gpt-4o`."),
+        ("report", "`homeward report` writes down what moved"),
+    ],
+)
+def test_too_late_begins_with_the_phase_that_is_next(first: Phase, step: str) -> None:
+    made = book(group("support", 24_000, "context_qa"))
+    found = gather(Config(), date(2026, 11, 30), renewal=date(2026, 12, 5), first=first, book=made)
+    assert plan_page.document(found)["next_step"].startswith(step)
+
+
+def test_more_credits_than_spend_end_in_no_defect() -> None:
+    """Every page says what is unknown instead."""
+    gift = replace(project("gift", -30_000, "", DAYS, 0), source="cost", requests=None, task_types={})
+    made = book(group("support", 24_000, "context_qa"), gift)
+    found = gather(Config(), date(2026, 11, 30), renewal=date(2027, 6, 30), book=made)
+    assert "credits are more than what is spent" in " ".join(printed(found.case, finance_page.print_case))
+    assert printed(found, plan_page._print)
+    assert finance_page.document(found.case)["results"]["npv"]["value"] is None
+
+
+def test_where_nothing_is_paid_first_nothing_is_made_up_for_in_month_0(settings: Path) -> None:
+    """Rented GPUs, no engineering: until all is at home each month costs more than the cloud does."""
+    text = KNOWN.replace("{ value = 30000 }", "{ value = 0 }").replace("{ value = 10000 }", "{ value = 0 }")
+    settings.write_text(settings.read_text() + "[finance]\n" + text)
+    done = run(settings, "finance", "--renewal", "2027-06-30")
+    assert "made up for in month 4" in " ".join(done.stdout.split())
+    free = text.replace("running_usd_per_month = { value = 2000 }", "running_usd_per_month = { value = 0 }")
+    free = free.replace("parallel_share = { value = 0.1 }", "parallel_share = { value = 0 }")
+    settings.write_text(settings.read_text().replace(text, free))
+    said = " ".join(run(settings, "finance", "--renewal", "2027-06-30").stdout.split())
+    assert "Nothing has to be made up for: the sum of the months is never below zero." in said
 
 
 def test_a_book_without_candidates_plans_the_phases_and_says_what_to_do() -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from playbook.finance.gather import Book, Config, Experiments, Timing, case_of
+from playbook.finance import gather
+from playbook.finance.gather import Book, Config, Experiments, Timing, case_of, read_until
 from playbook.finance.inputs import Case, Name
 from playbook.inventory.gather import put_together
 from playbook.inventory.lines import Inventory, inventory
 from playbook.inventory.ranking import Candidate
 from playbook.inventory.saving import PUBLISHED, by_settings
-from playbook.inventory.spend import Group
+from playbook.inventory.spend import Group, Spend
+from playbook.plan.gather import gather as planned
+from services.ledger.core.pools import HOURS_PER_MONTH, hourly_cost
 from tests.support.spend_groups import project
 
 DOLLAR = 1_000_000_000
@@ -39,6 +43,12 @@ def group(who: str, usd: int | None, task_type: str) -> Group:
     return replace(made, unpriced_tokens=300_000 if usd is None else 0)
 
 
+def credit(usd: int) -> Group:
+    """A line of a bill without tokens, as FOCUS has credits."""
+    made = project("credits", -usd, "", DAYS, 0)
+    return replace(made, source="cost", requests=None, task_types={})
+
+
 def bought(*groups: Group, days: int = 30) -> Inventory:
     spend = put_together(groups, [("usage", "openai", DAYS[:days])])
     basis = by_settings({"rack": (Fraction(12), 8, Fraction(4))}) or PUBLISHED
@@ -46,7 +56,10 @@ def bought(*groups: Group, days: int = 30) -> Inventory:
 
 
 def case(found: Inventory | None, experiments: Experiments | None = None, **settings: Any) -> Case:
+    wanted = settings.get("plan", {}).get("workloads")
     moving = found.candidates(Candidate.YES) if found else ()
+    if found and wanted:
+        moving = tuple(line for line in found.lines if line.workload.name in wanted)
     problem = "" if found else "ClickHouse is away"
     return case_of(Book(found, experiments, problem), Config(**settings), moving, TIMING)
 
@@ -87,6 +100,51 @@ def test_without_candidates_the_share_is_unknown_up_to_those_that_may_be() -> No
     assert case(bought(group("code", 1000, "code")))[Name.MOVES].value == 0
 
 
+@pytest.mark.parametrize(
+    ("wanted", "value", "high", "told"),
+    [
+        (["support"], 0.75, 0.75, "1 planned; at least without the dearest of them, at most with those"),
+        (["lab"], None, 1, "what is planned has no price"),
+        (["mystery"], None, 1, "what is planned has no price; the inventory does not have mystery"),
+        (["support", "lab"], 0.75, 1, "2 planned; at least without the dearest of them, at most all, for 1"),
+        (["support", "mystery"], 0.75, 1, "1 of them have no price; the inventory does not have mystery"),
+    ],
+)
+def test_a_planned_workload_of_unknown_price_is_not_one_of_none(
+    wanted: list[str], value: float | None, high: float, told: str
+) -> None:
+    found = bought(
+        group("support", 3000, "context_qa"), group("code", 1000, "code"), group("lab", None, "context_qa")
+    )
+    names = [name if name == "mystery" else f"{name} · gpt-4o" for name in wanted]
+    share = case(found, plan={"workloads": names})[Name.MOVES]
+    assert share.value == (None if value is None else pytest.approx(value))
+    assert (share.low, float(share.high or 0)) == (0, pytest.approx(high))
+    assert told in share.source.text
+    assert share.source.kind == ("unknown" if value is None else "measured")
+
+
+@pytest.mark.parametrize(
+    ("credits_usd", "share"), [(1000, 6 / 9), (4000, 1), (9999, 1), (10_000, None), (12_000, None)]
+)
+def test_credits_make_no_share_above_the_whole_and_no_spend_below_nothing(
+    credits_usd: int, share: float | None
+) -> None:
+    found = case(
+        bought(group("support", 6000, "context_qa"), group("code", 4000, "code"), credit(credits_usd))
+    )
+    assert found[Name.MOVES].value == (None if share is None else pytest.approx(share, rel=1e-6))
+    assert (found[Name.CLOUD].value is None) == (share is None)
+    assert ("credits are more than what is spent" in found[Name.CLOUD].source.text) == (credits_usd > 10_000)
+
+
+def test_a_workload_that_is_all_credit_takes_nothing_from_the_others() -> None:
+    found = bought(group("support", 6000, "context_qa"), group("code", 6000, "code"), credit(2000))
+    names = [line.workload.name for line in found.lines if line.workload.name != "code · gpt-4o"]
+    share = case(found, plan={"workloads": names})[Name.MOVES]
+    assert (share.low, float(share.value or 0)) == (0, pytest.approx(0.6))
+
+
 def test_a_book_that_can_not_be_read_leaves_it_unknown() -> None:
     found = case(None)
     assert found[Name.CLOUD].value is None
@@ -111,6 +169,28 @@ def test_the_running_cost_is_at_most_what_the_moving_tokens_cost_there() -> None
     found = case(SPENT, pools={"tiny": cheap})[Name.RUNNING]
     needed = sum(line.saving.home.high for line in SPENT.candidates(Candidate.YES) if line.saving)
     assert (found.value, found.high) == (DOLLAR, needed)
+
+
+def test_hardware_that_is_paid_once_is_in_no_end_of_the_running_cost() -> None:
+    """The dearest rate has its write-off in it; tokens that need no more than the pool cost what it costs."""
+    rack = {"upstreams": ["home"], "gpus": 8, "hardware_usd": 270_000, "hosting_usd_per_month": 3000}
+    (pool,) = Config(pools={"rack": rack}).pools.values()
+    spent = replace(
+        SPENT, basis=by_settings({"rack": (hourly_cost(pool).total, 8, Fraction(4))}) or PUBLISHED
+    )
+    owned = hourly_cost(pool).hardware * HOURS_PER_MONTH * DOLLAR
+    needed = sum(line.saving.home.high for line in spent.candidates(Candidate.YES) if line.saving)
+    assert 0 < needed < owned + 3000 * DOLLAR
+    found = case(spent, pools={"rack": rack})[Name.RUNNING]
+    assert (found.low, found.value, found.high) == (3000 * DOLLAR,) * 3
+    assert "dearest rate" not in found.source.text
+    # Of tokens that need a larger pool, only what is owned already is not in it.
+    small = {**rack, "hardware_usd": 1000, "hosting_usd_per_month": 10}
+    (pool,) = Config(pools={"rack": small}).pools.values()
+    more = case(SPENT, pools={"rack": small})[Name.RUNNING]
+    needed = sum(line.saving.home.high for line in SPENT.candidates(Candidate.YES) if line.saving)
+    assert more.high == needed - hourly_cost(pool).hardware * HOURS_PER_MONTH * DOLLAR
+    assert "dearest rate, less the write-off of hardware" in more.source.text
 
 
 @pytest.mark.parametrize("pool", [{"gpus": 0, "hosting_usd_per_month": 60}, {"gpus": 8}])
@@ -188,6 +268,51 @@ def test_every_input_is_there_with_a_source() -> None:
 
 def test_a_renewal_that_is_past_is_at_the_first_day() -> None:
     timing = Timing(TIMING.weeks, Fraction(-3))
-    assert case_of(Book(), Config(), (), timing)[Name.RENEWS].value == 0
+    past = case_of(Book(), Config(), (), timing)[Name.RENEWS]
+    assert past.value == 0
+    assert (
+        "if the book's prices are the new ones already, set [finance] renewal_change to 0" in past.source.text
+    )
+    ahead = case_of(Book(), Config(), (), TIMING)[Name.RENEWS]
+    assert ahead.source.text == "[plan] renewal, from the first day"
     unknown = case_of(Book(), Config(), (), Timing(TIMING.weeks, None))[Name.RENEWS]
     assert (unknown.value, unknown.low, unknown.high) == (None, 0, 36)
+
+
+@pytest.fixture
+def booked(monkeypatch: pytest.MonkeyPatch) -> list[date]:
+    """The days on which a workload is booked, for a ClickHouse that knows nothing else."""
+    days: list[date] = []
+
+    def spend(_client: Any, _registry: Any, _since: date | None, until: date | None) -> Spend:
+        some = [day for day in days if until is None or day <= until]
+        made = project("support", 10 * len(some), "context_qa", some, 100)
+        return put_together([made] if some else [], [("legs", "openai", some)] if some else [])
+
+    monkeypatch.setattr(gather, "connect", lambda _store: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(gather, "registry_of", lambda _config: {})
+    monkeypatch.setattr(gather, "read_spend", spend)
+    monkeypatch.setattr(gather, "basis_of", lambda *_: PUBLISHED)
+    monkeypatch.setattr(gather, "_experiments", lambda *_: None)
+    return days
+
+
+@pytest.mark.parametrize(
+    ("past", "counted"),
+    [((3, 2, 1, 0), (3, 1)), ((3, 2, 1), (3, 1)), ((0,), (0, 0))],
+    ids=["whole days and today", "whole days", "begins today"],
+)
+def test_a_part_of_a_day_counts_only_where_there_is_no_other(
+    booked: list[date], past: tuple[int, ...], counted: tuple[int, int]
+) -> None:
+    """So plan, finance and report say the same of the same hour."""
+    today = datetime.now(UTC).date()
+    booked += [today - timedelta(days=days) for days in past]
+    first, last = (today - timedelta(days=days) for days in counted)
+    book, until = read_until(Config(), today)
+    assert book.inventory is not None
+    (window,) = book.inventory.spend.windows
+    assert (window.first, window.last, until) == (first, last, last)
+    # A decision of a day to come does not make today a whole day.
+    for decided in (today, today + timedelta(days=90)):
+        assert planned(Config(), decided).book == book

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -89,6 +90,25 @@ def test_a_migration_that_costs_more_at_home_never_turns() -> None:
     found = evaluate({**BASE, Name.RUNNING: Fraction(20_000 * DOLLAR)})
     assert (found.payback, found.turns) == (NEVER, None)
     assert found.npv < 0
+
+
+@pytest.mark.parametrize(
+    ("flows", "month"),
+    [
+        ((0, -3, -3, 4, 4), 4),
+        ((0, 0, 5), 0),
+        ((0, 5, -6, 3), 3),
+        ((-10, 20, -15, 10), 3),
+        ((-10, 10, 0, -1), None),
+        ((-10, 10, 1), 1),
+        ((0, 4, -5), None),
+    ],
+    ids=["nothing at first", "never below", "rises first", "twice", "ends below", "at zero", "falls"],
+)
+def test_it_turns_where_the_sum_no_longer_falls_below_nothing(
+    flows: tuple[int, ...], month: int | None
+) -> None:
+    assert replace(evaluate(BASE), flows=flows).turns == month
 
 
 def test_without_a_discount_the_present_value_is_the_sum() -> None:

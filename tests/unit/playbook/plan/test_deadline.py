@@ -79,6 +79,14 @@ def test_too_late_for_any() -> None:
     assert not any("at once" in text for text in told)
 
 
+@pytest.mark.parametrize("past", [-5, 10])
+def test_where_only_the_report_is_left_nothing_is_told_of_moves(past: int) -> None:
+    found = still(plan(TODAY - timedelta(days=past), first="report", at_once=1))
+    said = " ".join(found)
+    assert found
+    assert not [word for word in ("No workload", "at once", "Begin now") if word in said]
+
+
 def test_what_is_done_already_makes_time() -> None:
     assert plan(TODAY + timedelta(days=50), first="shadow").standing == "tight"
     assert plan(TODAY + timedelta(days=50)).standing == "too late"

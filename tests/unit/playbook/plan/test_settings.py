@@ -37,6 +37,7 @@ def test_figures_may_be_known_or_a_range(tmp_path: Path) -> None:
         ("[plan]\nphase_weeks_low = 4", "phase_weeks_high: expected 4 or more, got 3"),
         ("[plan]\nrenewal = 0027-03-31", "renewal: expected a day from 2000 to 2200"),
         ("[plan]\nrenewal = 2027-02-29", "not valid TOML"),
+        ('[plan]\nworkloads = ["a", "b", "a"]', "workloads: expected each name once, got a again"),
         ("[finance]\nengineering_usd = { note = 'x' }", "expected a value, or low and high"),
         ("[finance]\nengineering_usd = { low = 1 }", "expected a value, or low and high"),
         ("[finance]\nengineering_usd = { value = 1, low = 2 }", "expected low, value and high in this order"),
