@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from multidict import CIMultiDict
@@ -175,9 +175,21 @@ class Call:
 
     def estimate(self, counted: Usage, output_chars: int) -> None:
         """Fills in a usage that the upstream did not get to report: what was counted here, or a guess."""
-        if not self.usage.output_tokens:
-            known = counted.output_tokens is not None
-            self.usage = counted if known else estimated(self._ask.request.input_chars, output_chars)
+        said = self.usage
+        if said.output_tokens:
+            return
+        if counted.output_tokens is not None:
+            self.usage = counted
+            return
+        self.usage = estimated(self._ask.request.input_chars, output_chars)
+        # A message's stream tells the prompt's counts in its first event.
+        if said.input_tokens is not None:
+            self.usage = replace(
+                self.usage,
+                input_tokens=said.input_tokens,
+                cached_input_tokens=said.cached_input_tokens,
+                cache_write_tokens=said.cache_write_tokens,
+            )
 
     def cancelled(self) -> None:
         """Ends the leg because the application gave up."""

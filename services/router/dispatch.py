@@ -178,14 +178,14 @@ class Dispatcher:
             except DomainError as error:
                 if error.reason not in OUTCOMES:
                     raise
-                failure, answer, at_home = error, None, not to_cloud
+                failure, answer, at_home = error, None, at_home or not to_cloud
                 continue
             if rules and to_cloud:
                 leg_id = uuid7(time.time_ns())
                 verdict = await self._reserve(rules, ask, name, route, leg_id)
                 if verdict.home_only is not None:
                     if at_home:
-                        # Home was asked first: what it said stands.
+                        # Home was asked before: what was said stands.
                         break
                     waiting = deque(only_home(self.models, ask, asking.row, name.workload, verdict.home_only))
                     continue
@@ -201,7 +201,7 @@ class Dispatcher:
                 asking.policy_age_s,
             )
             call.stepped_in = at_home and to_cloud
-            at_home = not to_cloud
+            at_home = at_home or not to_cloud
             try:
                 answer = await attempt(self._upstreams, asked, codec, call)
             except DomainError as error:

@@ -21,6 +21,7 @@ def routes_of(
         DomainError: TARGET_NOT_ALLOWED, MODEL_NOT_FOUND, API_NOT_SUPPORTED: there is none.
     """
     model, workload = ask.request.model, named.name.workload
+    routes = models.routes(model)
     if ask.target is not None:
         target, fallback = ask.target, None
         if target not in row.allowed_targets:
@@ -31,10 +32,8 @@ def routes_of(
                 allowed=", ".join(sorted(map(label, row.allowed_targets))),
                 model=model,
             )
-        routes = models.routes(model)
     else:
         target = choose_target(row, named.conversation, workload)
-        routes = models.routes(model)
         if target is Target.CLOUD and catalog.at_home_only(routes, ask.request.api):
             # Who asks for a model by name that only runs at home has chosen; it opens nothing.
             target = Target.SOVEREIGN if Target.SOVEREIGN in row.allowed_targets else target

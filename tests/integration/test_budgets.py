@@ -73,6 +73,13 @@ routes = [
     {{ upstream = "inhouse", model = "stand-in-mini" }},
 ]
 
+[models.three]
+routes = [
+    {{ upstream = "inhouse", model = "stand-in-mini" }},
+    {{ upstream = "messages", model = "claude-sonnet-4-5" }},
+    {{ upstream = "cloud", model = "stand-in-mini" }},
+]
+
 [budgets.experiments]
 limit_usd = 0.0000001
 purpose = "noise"
@@ -244,6 +251,18 @@ async def test_what_home_answers_stands_if_the_budget_keeps_the_request_from_the
     status, body, target = await ask(stack, "returned", model="both", fault="status=503")
     assert (status, target) == (503, "sovereign"), body
     assert (await ask(stack, "returned", model="both"))[::2] == (200, "sovereign")
+
+    # Two answers can't be said to the second route, and the third is forbidden: home is not asked again.
+    before = await asked(stack)
+    status, body, _ = await ask(stack, "returned", model="three", n=2, fault="status=403")
+    assert (status, body["error"]["code"]) == (400, "feature_not_supported")
+    assert await asked(stack) == before + 1
+
+
+async def asked(stack: Stack) -> int:
+    """Requests that have reached the stand-in, which is both targets here."""
+    async with aiohttp.ClientSession() as session, session.get(f"{stack.cloud}/stand-in/stats") as response:
+        return int((await response.json())["requests"])
 
 
 async def test_a_model_of_unknown_price_is_refused_with_what_to_do(stack: Stack) -> None:

@@ -10,14 +10,19 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
+import orjson
 import psutil
 import pytest
+from aiohttp import web
 from grpc import StatusCode, aio
 from homeward.common.v1 import chat_pb2
 from homeward.router.v1 import router_pb2, router_pb2_grpc
 
+from tests.support.anthropic_upstream import Received, Recorder
 from tests.support.refusals import info_of, retry_of
 from tests.support.stack import SECRETS, WAIT_S, Stack, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONCURRENT = 4
 CONNECTIONS = 20
@@ -38,6 +43,13 @@ SETTINGS = f"""
 [limits]
 concurrent_requests = {CONCURRENT}
 connections = {CONNECTIONS}
+write_timeout_s = 1
+
+[upstreams.torrent]
+base_url = "TORRENT"
+api_key = "sk-torrent"
+provider = "homeward-stand-in"
+models = ["torrent"]
 """ + "".join(
     f'\n[keys.{name}]\nsha256 = "{hashlib.sha256(f"hw-{name}".encode()).hexdigest()}"\n{limit}\n'
     for name, limit in KEYS.items()
@@ -47,10 +59,29 @@ TURN = {"role": "user", "content": "Where is my card?"}
 CHAT = {"model": "stand-in-mini", "messages": [TURN], "max_tokens": 64}
 
 
+async def pour(request: web.Request, _received: Received) -> web.StreamResponse:
+    """A stream of more than all buffers on its way hold."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    delta = {"index": 0, "delta": {"content": "x" * 65_536}}
+    piece = b"data: " + orjson.dumps({"id": "c", "model": "m", "choices": [delta]}) + b"\n\n"
+    for _ in range(1024):
+        await response.write(piece)
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
 @pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+async def torrent() -> AsyncIterator[Recorder]:
+    async with Recorder(pour).running() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory, torrent: Recorder) -> AsyncIterator[Stack]:
     """A stack with low limits."""
-    async with Stack(tmp_path_factory.mktemp("limits"), SETTINGS) as running:
+    settings = SETTINGS.replace("TORRENT", torrent.base_url)
+    async with Stack(tmp_path_factory.mktemp("limits"), settings) as running:
         await running.start()
         yield running
 
@@ -237,6 +268,44 @@ async def test_a_request_too_many_is_refused_and_the_others_are_answered(stack: 
     await complete(stack)
     assert caught.value.code() is StatusCode.UNAVAILABLE
     assert info_of(caught.value).reason == "OVERLOADED"
+
+
+async def test_applications_that_do_not_read_do_not_keep_their_places(stack: Stack) -> None:
+    await idle(stack)
+    body = json.dumps({**CHAT, "model": "torrent", "stream": True})
+    request = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: homeward\r\n"
+        f"Authorization: Bearer {SECRETS.api_key}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
+    async with AsyncExitStack() as opened:
+        for _ in range(CONCURRENT):
+            reader, writer = await asyncio.open_connection("127.0.0.1", stack.ports["http"])
+            opened.callback(writer.close)
+            writer.write(request.encode())
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT_S)
+            assert head.startswith(b"HTTP/1.1 200 ")
+
+        legs = await stack.legs(CONCURRENT, "outcome, error_reason", "upstream = 'torrent'")
+        assert [tuple(leg.values()) for leg in legs] == [("cancelled", "CANCELLED")] * CONCURRENT
+
+        async def room() -> bool:
+            answers = await asyncio.gather(*(ask(stack) for _ in range(CONCURRENT)))
+            return {answer.status for answer in answers} == {200}
+
+        await until(room, "all places are free again")
+    assert "outside its handler" not in stack.log("router")
+
+
+async def test_an_application_that_reads_gets_as_long_a_stream_whole(stack: Stack) -> None:
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {SECRETS.api_key}"}) as session,
+        session.post(
+            f"{stack.base_url}/chat/completions", json={**CHAT, "model": "torrent", "stream": True}
+        ) as response,
+    ):
+        body = await response.read()
+    assert body.count(b"data: ") == 1025
+    assert body.endswith(b"data: [DONE]\n\n")
 
 
 async def test_a_connection_too_many_is_told_so_and_there_is_room_when_another_ends(stack: Stack) -> None:

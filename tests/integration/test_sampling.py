@@ -60,6 +60,10 @@ target = "sovereign"
 base_url = "http://127.0.0.1:{dead}/v1"
 region = "eu"
 
+[upstreams.dead-cloud]
+base_url = "http://127.0.0.1:{dead}/v1"
+region = "eu"
+
 [upstreams.claude]
 protocol = "anthropic"
 base_url = "{claude}"
@@ -75,6 +79,13 @@ routes = [{{ upstream = "home", model = "stand-in-mini" }}, {{ upstream = "cloud
 
 [models.half]
 routes = [{{ upstream = "dead", model = "stand-in-mini" }}, {{ upstream = "cloud", model = "stand-in-mini" }}]
+
+[models.third]
+routes = [
+  {{ upstream = "dead", model = "stand-in-mini" }},
+  {{ upstream = "dead-cloud", model = "stand-in-mini" }},
+  {{ upstream = "cloud", model = "stand-in-mini" }},
+]
 """
 CLOUD, SOVEREIGN = leg_pb2.TARGET_CLOUD, leg_pb2.TARGET_SOVEREIGN
 TOOL = {
@@ -280,6 +291,17 @@ async def test_a_sovereign_failure_that_the_cloud_made_good_is_told(
     assert (sample.target, sample.sovereign_failed) == (CLOUD, True)
     await counted(recorded, SENT)
     assert recorded.legs() == {("summaries", SOVEREIGN): (1, 1, 0), ("summaries", CLOUD): (1, 0, 0)}
+
+
+async def test_it_is_told_of_the_second_cloud_that_was_asked_too(
+    client: AsyncOpenAI, recorded: ShadowRecorder
+) -> None:
+    raw = await client.chat.completions.with_raw_response.create(**asks("Sum up.", "summaries", "third"))
+    assert raw.headers["x-homeward-upstream"] == "cloud"
+    await sampled(recorded)
+    (sample,) = recorded.samples
+    assert (sample.target, sample.sovereign_failed) == (CLOUD, True)
+    await counted(recorded, SENT)
 
 
 async def test_tools_are_sampled_to_the_first_call(client: AsyncOpenAI, recorded: ShadowRecorder) -> None:

@@ -172,9 +172,7 @@ class CloudAdapter:
                     status = response.status
                     first = b""
                     if streamed and status < 400:
-                        first = await response.content.readany()
-                        if not first and response.content.at_eof():
-                            raise aiohttp.ServerDisconnectedError("an empty stream")
+                        first = await _first_piece(response)
             except TimeoutError:
                 breaker.failed(time.monotonic())
                 phase = "first_token" if streamed else "answer"
@@ -252,6 +250,18 @@ class CloudAdapter:
             retry_after_s=wait_s,
             attempts=attempts,
         )
+
+
+async def _first_piece(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        first = await response.content.readany()
+        if not first and response.content.at_eof():
+            raise aiohttp.ServerDisconnectedError("an empty stream")
+    except BaseException:
+        # Nobody else has it yet, and aiohttp keeps the connection of a response that is merely dropped.
+        response.close()
+        raise
+    return first
 
 
 @lru_cache

@@ -68,7 +68,7 @@ class LegQueue:
         """Legs that were lost because memory and disk were full."""
         self._reported = 0
         self._retry_at = 0.0
-        self._ledger_away = False
+        self._held_up = False
         self._thread = threading.Thread(target=self._run, name="legs", daemon=True)
         self._thread.start()
 
@@ -125,7 +125,7 @@ class LegQueue:
                 ((leg.leg_id, to_proto(leg).SerializeToString()) for leg in batch),
                 int(time.monotonic()),
             )
-        except (OutboxFullError, sqlite3.OperationalError) as error:
+        except (OutboxFullError, sqlite3.Error) as error:
             log.error("legs wait in memory: %s", error)
             if self._stopping:
                 self.shed += count
@@ -141,38 +141,40 @@ class LegQueue:
         return True
 
     def _ship(self, record: Callable[..., ledger_pb2.RecordResponse]) -> None:
-        batch = self._outbox.next_batch(BATCH_LEGS)
-        if batch is None:
+        try:
+            batch = self._outbox.next_batch(BATCH_LEGS)
+            if batch is None:
+                return
+            self._send(record, batch)
+            self._outbox.acknowledge(batch.number, int(time.monotonic()))
+        # A thread that ended would book nothing until the next start.
+        except (grpc.RpcError, sqlite3.Error, OSError) as error:
+            self._retry_at = time.monotonic() + RETRY_S
+            if not self._held_up:
+                self._held_up = True
+                log.warning("legs do not reach the ledger (%s); they wait on disk", _code(error) or error)
             return
+        if self._held_up:
+            self._held_up = False
+            log.info("legs reach the ledger again; %d wait", self._outbox.waiting)
+
+    def _send(self, record: Callable[..., ledger_pb2.RecordResponse], batch: Batch) -> None:
         try:
             record(record_request(batch.payloads), timeout=RECORD_TIMEOUT_S, metadata=untraced())
-            self._outbox.acknowledge(batch.number, int(time.monotonic()))
-        except (grpc.RpcError, sqlite3.OperationalError) as error:
-            if _code(error) is grpc.StatusCode.INVALID_ARGUMENT:
-                self._set_aside(record, batch)
-                return
-            self._retry_at = time.monotonic() + RETRY_S
-            if not self._ledger_away:
-                self._ledger_away = True
-                code = _code(error)
-                log.warning("the ledger does not take legs (%s); they wait on disk", code or error)
             return
-        if self._ledger_away:
-            self._ledger_away = False
-            log.info("the ledger takes legs again; %d wait", self._outbox.waiting)
-
-    def _set_aside(self, record: Callable[..., ledger_pb2.RecordResponse], batch: Batch) -> None:
+        except grpc.RpcError as error:
+            if _code(error) is not grpc.StatusCode.INVALID_ARGUMENT:
+                raise
         # One leg that the ledger refuses must not hold up all those behind it. It is kept in a file.
         for payload in batch.payloads:
             try:
                 record(record_request([payload]), timeout=RECORD_TIMEOUT_S, metadata=untraced())
             except grpc.RpcError as error:
                 if _code(error) is not grpc.StatusCode.INVALID_ARGUMENT:
-                    return
+                    raise
                 with self._refused.open("ab") as file:
                     file.write(record_request([payload]))
                 log.error("the ledger refuses a leg (%s); it is kept in %s", error, self._refused)
-        self._outbox.acknowledge(batch.number, int(time.monotonic()))
 
 
 def _code(error: Exception) -> grpc.StatusCode | None:

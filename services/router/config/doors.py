@@ -59,6 +59,9 @@ class Limits(Section):
     """Time for the headers of a connection's first request to arrive."""
     body_timeout_s: float = Field(default=60, gt=0)
     """Time for a body to arrive."""
+    write_timeout_s: float = Field(default=60, gt=0)
+    """How long an application may leave its stream unread once all buffers are full; then it is taken to
+    have gone. Until then it keeps a place, an upstream's connection, and what its budgets set aside."""
     keepalive_s: float = Field(default=75, gt=0)
     """How long an idle connection is kept."""
     concurrent_requests: int = Field(default=1024, ge=1)

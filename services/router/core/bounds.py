@@ -24,7 +24,7 @@ IMAGE_TOKENS = 50_000
 others count fewer."""
 
 _STORED = ("previous_response_id", "conversation", "prompt", "file_id", "file_url", "vector_store_ids")
-_WORDS = (b"image", *(name.encode() for name in _STORED))
+_WORDS = (b"image", b"document", *(name.encode() for name in _STORED))
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _CHOICES = ("n", "best_of")
 
@@ -82,6 +82,9 @@ def _referred(request: wire.Request) -> int:
                 item.get(name) and (name != "prompt" or (at_top and isinstance(item[name], dict)))
                 for name in _STORED
             )
+            source = item.get("source")
+            by_url = isinstance(source, dict) and source.get("type") == "url"
+            stored = stored or (kind == "document" and by_url)
             left += item.values()
         elif isinstance(item, list):
             left += item

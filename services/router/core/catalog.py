@@ -27,6 +27,9 @@ REST = "*"
 """The pattern of an upstream that takes every model that no other has."""
 KEPT_NAMES = 4096
 """Model names whose routes are kept: more than anybody has, and a bound for those who make names up."""
+MAX_NAME_CHARS = 256
+"""Longest name of a model. A longer one is nobody's, and would stand in every row, span and header of its
+legs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Catalog:
         Raises:
             DomainError: MODEL_NOT_FOUND.
         """
-        routes = self._models.get(model) or self._resolve(model)
+        routes = () if len(model) > MAX_NAME_CHARS else self._models.get(model) or self._resolve(model)
         if not routes:
             raise DomainError(
                 Reason.MODEL_NOT_FOUND,

@@ -205,11 +205,13 @@ def _changed(key: str, value: Any, change: _Change, own: bool = False) -> Any:
         return [_changed(key, item, change, own) for item in value]
     if isinstance(value, dict):
         tool = not own and (not _TOOL_PARTS.isdisjoint(value) or value.get("role") in _TOOL_ROLES)
+        # A document of plain text has its text where others have their bytes.
+        plain = not own and value.get("type") == "text"
         field = "" if own else _FIELD
         return {
             change(name, field): change(item, _FIELD)
             if tool and name == "name" and isinstance(item, str)
-            else _changed(name, item, change, own)
+            else _changed("text" if plain and name == "data" else name, item, change, own)
             for name, item in value.items()
         }
     # An application may send an identifier as a number.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from contextlib import aclosing
 from typing import Any
 
@@ -173,12 +174,22 @@ class Door:
         async with aclosing(opened.events) as events:
             await response.prepare(request)
             async for data in events:
-                await response.write(data)
+                await self._taken(request, response.write(data))
         if opened.call.error_reason:
             span.set_attribute(names.ERROR_TYPE, opened.call.error_reason)
             span.set_status(StatusCode.ERROR, "the stream broke")
-        await response.write_eof()
+        await self._taken(request, response.write_eof())
         return response
+
+    async def _taken(self, request: web.BaseRequest, writing: Awaitable[None]) -> None:
+        """Waits until there is room for more; an application that makes none is taken to have gone."""
+        try:
+            async with asyncio.timeout(self._limits.write_timeout_s):
+                await writing
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the application does not read") from None
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         encoding = request.headers.get("Content-Encoding", "identity")

@@ -103,7 +103,9 @@ class Connection(RequestHandler):
                 got=text,
             )
         else:
-            log.error("a request failed outside its handler", exc_info=exc)
+            # Of a connection that is gone the request's own span tells.
+            if not isinstance(exc, ConnectionError):
+                log.error("a request failed outside its handler", exc_info=exc)
             error = DomainError(Reason.INTERNAL, "an internal error", trace_id="")
         response = web.Response(
             status=error.meaning.http_status,

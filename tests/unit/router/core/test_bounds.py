@@ -17,6 +17,10 @@ TURN = {"role": "user", "content": "Where is my card?"}
 IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}]}
 
 
+def with_document(source: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "document", "source": source}]}
+
+
 def parsed(api: str, document: dict[str, Any]) -> wire.Request:
     return wire.parse_request(api, orjson.dumps({"model": "m", **document}))
 
@@ -63,6 +67,23 @@ def parsed(api: str, document: dict[str, Any]) -> wire.Request:
         ),
         pytest.param(catalog.EMBEDDINGS, {"input": "a"}, 0, 0, id="an embedding has no answer"),
         pytest.param(catalog.MESSAGES, {"messages": [TURN], "max_tokens": 8}, 8, 0, id="Anthropic's"),
+        pytest.param(
+            catalog.MESSAGES,
+            {"messages": [with_document({"type": "url", "url": "https://x.example/a.pdf"})], "max_tokens": 8},
+            8,
+            CONTEXT_TOKENS,
+            id="a document by its address",
+        ),
+        pytest.param(
+            catalog.MESSAGES,
+            {
+                "messages": [with_document({"type": "text", "media_type": "text/plain", "data": "A."})],
+                "max_tokens": 8,
+            },
+            8,
+            0,
+            id="a document that is there",
+        ),
         pytest.param(catalog.RESPONSES, {"input": "a", "max_output_tokens": 6}, 6, 0, id="a response"),
         pytest.param(
             catalog.RESPONSES,

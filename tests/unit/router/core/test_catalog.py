@@ -9,6 +9,7 @@ from services.common.words import Target
 from services.router.core.catalog import (
     CHAT,
     EMBEDDINGS,
+    MAX_NAME_CHARS,
     MESSAGES,
     RESPONSES,
     Catalog,
@@ -72,6 +73,18 @@ def test_a_star_alone_is_what_nobody_else_has(upstream: MakeUpstream) -> None:
     catalog = Catalog([upstream("all", models=("*",)), upstream("home", models=("llama-*",))], {})
     assert [route.upstream.name for route in catalog.routes("llama-8b")] == ["home"]
     assert [route.upstream.name for route in catalog.routes("gpt-4o")] == ["all"]
+
+
+@pytest.mark.parametrize("pattern", ["gpt-*", "*"])
+def test_a_name_that_is_too_long_is_nobodys(upstream: MakeUpstream, pattern: str) -> None:
+    catalog = Catalog([upstream(models=(pattern,))], {})
+    longest = "gpt-".ljust(MAX_NAME_CHARS, "x")
+    assert [route.model for route in catalog.routes(longest)] == [longest]
+    with pytest.raises(DomainError) as caught:
+        catalog.routes(longest + "x")
+    assert caught.value.reason is Reason.MODEL_NOT_FOUND
+    assert len(caught.value.message) < 200
+    assert all(len(value) < 200 for value in caught.value.metadata.values())
 
 
 def test_of_many_models_ten_are_named(upstream: MakeUpstream) -> None:

@@ -68,6 +68,26 @@ READ = [
             ]
         },
     ),
+    (
+        catalog.MESSAGES,
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "document",
+                            "source": {
+                                "type": "text",
+                                "media_type": "text/plain",
+                                "data": f"Write to {MAIL}",
+                            },
+                        }
+                    ],
+                }
+            ]
+        },
+    ),
 ]
 
 
@@ -102,6 +122,7 @@ def test_the_applications_own_is_not_read(fields: dict[str, Any]) -> None:
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,4111111111111111/+4155550132=="}},
         {"type": "input_audio", "input_audio": {"data": MAIL, "format": "wav"}},
         {"type": "tool_use", "id": MAIL},
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": MAIL}},
     ],
 )
 def test_neither_bytes_nor_marks_are_read(part: dict[str, Any]) -> None:
