@@ -61,6 +61,7 @@ class Conductor:
         self._migrations = Migrations(store, engine, self._courses, self._alarms, clock)
         self._orders = Orders(store, self._moves, self._courses, self._gatekeeper, clock)
         self._task: asyncio.Task[None] | None = None
+        self._reports: set[asyncio.Task[None]] = set()
 
     @property
     def policy_version(self) -> int:
@@ -76,7 +77,7 @@ class Conductor:
         tasks = [task for task in (self._task, *(course.probing for course in self._courses.all())) if task]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._reports, return_exceptions=True)
 
     def saw(self, request: shadow_pb2.SubmitSampleRequest) -> None:
         """Notes the fixed parts of a sampled request."""
@@ -90,6 +91,19 @@ class Conductor:
         Raises:
             DomainError: STORAGE_UNAVAILABLE; the router keeps the report.
         """
+        # A router that waits no longer sends it again, and then it is known: whoever began must count it.
+        task = asyncio.create_task(self._report(request))
+        self._reports.add(task)
+        task.add_done_callback(self._reported)
+        await asyncio.shield(task)
+
+    def _reported(self, task: asyncio.Task[None]) -> None:
+        self._reports.discard(task)
+        # What failed after nobody waited comes again.
+        if not task.cancelled():
+            task.exception()
+
+    async def _report(self, request: shadow_pb2.ReportTrafficRequest) -> None:
         now = self._clock()
         counts = [
             Count(

@@ -116,7 +116,7 @@ class Course:
         self.stay = Stay(**json.loads(stay)) if stay else Stay()
         self.approved = Approved(**json.loads(approved)) if approved else None
         parts = self._load("parts")
-        self.parts = FixedParts.from_json(parts) if parts else FixedParts()
+        self._parts = ((b"", 0), FixedParts.from_json(parts) if parts else FixedParts())
         self._parts_unix_us: dict[str, int] = {}
         self._raw_parts: dict[str, bytes] = {}
         baseline = self._load("baseline")
@@ -128,6 +128,16 @@ class Course:
         self._use = Use()
         self._read_rows: dict[str, int] = {}
         self._watch: Watch | None = None
+
+    @property
+    def epoch(self) -> tuple[bytes, int]:
+        """The experiment and its epoch that was looked at last; `(b"", 0)` before."""
+        return self._epoch
+
+    @property
+    def parts(self) -> FixedParts:
+        """The fixed parts of the epoch's requests."""
+        return self._parts[1]
 
     def count(self, item: shadow_pb2.LegCount, now_unix_us: int) -> None:
         """Takes a router's count of production legs."""
@@ -146,23 +156,31 @@ class Course:
             self.breakers.add_cloud(legs, now_unix_us, baseline=usual)
 
     def saw(self, request: shadow_pb2.SubmitSampleRequest, now_unix_us: int) -> None:
-        """Notes the fixed parts of a request."""
+        """Notes the fixed parts of a request of the epoch; those of another may come late."""
+        epoch, parts = self._parts
+        if epoch != (request.experiment_id, request.epoch):
+            return
         chat = request.chat
-        self._part("tools", chat_pb2.Chat(tools=chat.tools), now_unix_us)
+        tools = self._part("tools", chat_pb2.Chat(tools=chat.tools), now_unix_us)
+        form = ""
         if chat.response_format.WhichOneof("format") == "json_schema":
-            self._part("response_format", chat.response_format, now_unix_us)
-        longest = max(self.parts.max_tokens, chat.sampling.max_tokens)
-        self.parts = replace(
-            self.parts,
-            model=chat.model or self.parts.model,
-            stop=tuple(chat.sampling.stop) or self.parts.stop,
-            max_tokens=longest,
-            streamed=self.parts.streamed or request.streamed,
+            form = self._part("response_format", chat.response_format, now_unix_us)
+        parts = replace(
+            parts,
+            model=chat.model or parts.model,
+            tools=tools or parts.tools,
+            response_format=form or parts.response_format,
+            stop=tuple(chat.sampling.stop) or parts.stop,
+            max_tokens=max(parts.max_tokens, chat.sampling.max_tokens),
+            streamed=parts.streamed or request.streamed,
         )
+        self._parts = (epoch, parts)
 
     def arrive(self, row: Row, now_unix_us: int) -> None:
         """Notices where the workload stands."""
         self.stage = row.place.stage
+        if row.sampling is not None:
+            self._compare((row.sampling.experiment_id, row.sampling.epoch))
         experiment, epoch = _epoch_of(row)
         if (self.stay.place, self.stay.experiment, self.stay.epoch) != (str(row.place), experiment, epoch):
             self.stay = Stay(str(row.place), experiment, epoch, now_unix_us)
@@ -230,23 +248,42 @@ class Course:
         passed = [item for item in self.found if item.passed]
         return unknown(look.wanted, passed)
 
-    def keep(self, found: Iterable[Capability], now_unix_us: int) -> None:
-        """Keeps what probes found. Writes to the store; call it in a thread."""
+    def keep(
+        self,
+        found: Iterable[Capability],
+        failures: Mapping[str, str],
+        epoch: tuple[bytes, int],
+        now_unix_us: int,
+    ) -> None:
+        """Keeps what a round of probes found, and why others could not be made. Writes to the store; call it
+        in a thread, with the lock held.
+
+        Args:
+            found: what was found.
+            failures: by a need's name.
+            epoch: the one in which the round began. In another it says nothing: a new epoch may be another
+                model's.
+            now_unix_us: the time.
+        """
+        if epoch != self._epoch:
+            return
+        self.failures = failures
         by_name = {(item.need.name, item.need.digest): item for item in (*self.found, *found)}
         self.found = tuple(by_name.values())[-MAX_FOUND:]
         self.probed_unix_us = now_unix_us
-        experiment, epoch = self._epoch
-        if experiment:
+        if epoch[0]:
             content = [asdict(item) for item in self.found]
-            self._save(f"gate:{experiment.hex()}:{epoch}", json.dumps(content).encode())
+            self._save(f"gate:{_name_of(epoch)}", json.dumps(content).encode())
 
     def save(self) -> None:
         """Makes durable what has changed. Writes to the store; call it in a thread."""
         self._save("stage", json.dumps(asdict(self.stay)).encode())
-        self._save("parts", self.parts.to_json())
+        epoch, parts = self._parts
+        self._save("parts", parts.to_json())
+        if epoch[0]:
+            self._save(f"parts:{_name_of(epoch)}", parts.to_json())
         if self._watch is not None:
-            experiment, epoch = self._epoch
-            self._save(f"watch:{experiment.hex()}:{epoch}", self._watch.snapshot.to_json())
+            self._save(f"watch:{_name_of(self._epoch)}", self._watch.snapshot.to_json())
 
     def save_baseline(self, now_unix_us: int) -> None:
         """Makes the cloud's latency durable, now and then. Only from the event loop, which counts."""
@@ -257,20 +294,32 @@ class Course:
         if known.legs:
             self._save("baseline", json.dumps(asdict(known)).encode())
 
-    def _part(self, name: str, message: chat_pb2.Chat | chat_pb2.ResponseFormat, now_unix_us: int) -> None:
+    def _compare(self, epoch: tuple[bytes, int]) -> None:
+        """Begins the fixed parts of an epoch, or goes on with them. What another epoch used says nothing of
+        this one, but for the model: a judge must not be it, whether or not there are samples yet."""
+        if epoch == self._parts[0]:
+            return
+        known = self._load(f"parts:{_name_of(epoch)}")
+        if known is not None:
+            parts = FixedParts.from_json(known)
+        # A version that kept one for all epochs was in this one: they are its.
+        elif (self.stay.experiment, self.stay.epoch) == (epoch[0].hex(), epoch[1]):
+            parts = self.parts
+        else:
+            parts = FixedParts(model=self.parts.model)
+        self._parts = (epoch, parts)
+        self._raw_parts, self._parts_unix_us = {}, {}
+
+    def _part(self, name: str, message: chat_pb2.Chat | chat_pb2.ResponseFormat, now_unix_us: int) -> str:
+        """A part as JSON, if it takes the place of the one that is kept; empty if it does not."""
         raw = message.SerializeToString(deterministic=True)
         before = self._raw_parts.get(name)
         held = now_unix_us - self._parts_unix_us.get(name, 0) < HOLD_US and before is not None
         if not raw or raw == before or held or len(raw) > MAX_PART_BYTES:
-            return
+            return ""
         self._raw_parts[name], self._parts_unix_us[name] = raw, now_unix_us
         document = json_format.MessageToDict(message, preserving_proto_field_name=True)
-        content = json.dumps(document["tools"] if name == "tools" else document)
-        self.parts = (
-            replace(self.parts, tools=content)
-            if name == "tools"
-            else replace(self.parts, response_format=content)
-        )
+        return json.dumps(document["tools"] if name == "tools" else document)
 
     def _read(self, row: Row, experiment: Experiment) -> None:
         epoch = (experiment.experiment_id, experiment.epoch)
@@ -287,7 +336,7 @@ class Course:
 
     def _begin(self, experiment: Experiment) -> None:
         self._epoch = (experiment.experiment_id, experiment.epoch)
-        name = f"{experiment.experiment_id.hex()}:{experiment.epoch}"
+        name = _name_of(self._epoch)
         self._use, self._read_rows = Use(), {}
         found = self._load(f"gate:{name}")
         self.found = tuple(_capability(item) for item in json.loads(found)) if found else ()
@@ -312,6 +361,10 @@ class Course:
 
     def _name(self, name: str) -> str:
         return name if ":" in name else f"{name}:{self.workload}"
+
+
+def _name_of(epoch: tuple[bytes, int]) -> str:
+    return f"{epoch[0].hex()}:{epoch[1]}"
 
 
 def _epoch_of(row: Row) -> tuple[str, int]:

@@ -102,7 +102,16 @@ class Courses:
             course.save()
             return look
 
-        course.look = await asyncio.to_thread(see)
+        reading = asyncio.ensure_future(asyncio.to_thread(see))
+        try:
+            course.look = await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            # The thread goes on. Were the lock free meanwhile, the next look would let the same rows vote
+            # again.
+            await asyncio.wait([reading])
+            if reading.exception() is None:
+                course.look = reading.result()
+            raise
         return course.look
 
     def _experiment(self, row: Row) -> Experiment | None:

@@ -254,8 +254,9 @@ class Engine:
                 # The store. The sample is still in it, and its turn comes again.
                 log.error("a sample can't be finished: %s", error.message)
                 await asyncio.sleep(RETRY_S)
-            except Exception:
-                log.exception("a sample breaks the engine")
+            except Exception as error:
+                # Its text may have the sample's in it.
+                log.error("a sample breaks the engine: %s", type(error).__name__)
                 # Whatever answer did that, it must not gain by it, nor be asked for again and again.
                 outcome = failure(sample, experiment, DEFECT)
                 if isinstance(outcome, str):

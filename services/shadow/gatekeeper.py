@@ -56,12 +56,15 @@ class Gatekeeper:
             course.probing = asyncio.create_task(self._round(course, todo))
 
     async def _round(self, course: Course, todo: Sequence[Need]) -> None:
-        subject = Subject(course.workload, course.parts, course.system_prompts)
+        epoch, subject = course.epoch, Subject(course.workload, course.parts, course.system_prompts)
         try:
-            found, course.failures = await probe_all(self._probes, subject, todo)
-            await asyncio.to_thread(course.keep, found, self._clock())
+            found, failures = await probe_all(self._probes, subject, todo)
+            # The lock, so that no epoch begins meanwhile.
+            async with course.lock:
+                await asyncio.to_thread(course.keep, found, failures, epoch, self._clock())
         # A defect here must show, and keep the workload in the cloud, but not fail a call that waits.
         except Exception:
             log.exception("the probes of %s failed", course.workload)
-            course.probed_unix_us = self._clock()
+            if course.epoch == epoch:
+                course.probed_unix_us = self._clock()
         self._done()

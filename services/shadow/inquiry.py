@@ -19,7 +19,7 @@ from services.shadow import translate
 from services.shadow.adapters.router import LegFailed, Reply
 from services.shadow.adapters.store import Finished, Sample
 from services.shadow.core import lanes
-from services.shadow.core.answers import reason_of, rounded_down, rounded_up
+from services.shadow.core.answers import reason_of, rounded_down, rounded_up, shown
 from services.shadow.core.experiment import Experiment
 from services.shadow.core.lanes import Leg, Role
 from services.shadow.core.scorers.answer import Answer
@@ -111,7 +111,7 @@ class Inquiry:
             by, sovereign_failed=request.sovereign_failed, controlled=self._controlled
         )
         given = Role.SOVEREIGN if by is Target.SOVEREIGN else Role.REFERENCE
-        self._answers: dict[Role, Answer] = {given: translate.given_answer(request)}
+        self._answers: dict[Role, Answer] = {given: shown(translate.given_answer(request), experiment.scorer)}
         self._leg_ids: dict[Role, bytes] = {given: request.leg_id}
         self._reasons: dict[Role, str] = {}
         self._agreements: dict[Role, int] = {}
@@ -236,7 +236,8 @@ class Inquiry:
                 await asyncio.sleep(max(pause_s, least_s, error.retry_after_s or 0))
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         self.reached = True
-        self._answers[leg.role], self._leg_ids[leg.role] = reply.answer, reply.leg_id
+        self._answers[leg.role] = shown(reply.answer, self._experiment.scorer)
+        self._leg_ids[leg.role] = reply.leg_id
         self._means.scorer.served(reply.model)
         await self._score()
 

@@ -14,8 +14,10 @@ from services.common.errors import DomainError, Reason
 from services.common.ids import uuid7
 from services.common.sampling import ID_BYTES
 from services.common.stages import OBSERVED, ROLLED_BACK, SHADOWED, Place, move, next_place
+from services.common.words import Target
 from services.shadow.adapters.store import Store
 from services.shadow.core.experiment import Experiment, Wanted, registered
+from services.shadow.core.lanes import COMPARISON
 from services.shadow.core.migration import Move, Wait, step
 from services.shadow.course import Course
 from services.shadow.courses import Courses
@@ -41,7 +43,8 @@ class Orders:
 
         Args:
             asked: what is asked for.
-            request_id: 16 bytes. If this fails, the same call again goes on where it failed.
+            request_id: 16 bytes. If this fails, the same call again goes on where it failed; if it did not,
+                the same call again changes nothing.
 
         Raises:
             DomainError: EXPERIMENT_FIXED, WORKLOAD_NOT_FOUND, STAGE_MOVE_FORBIDDEN, or STORAGE_UNAVAILABLE if
@@ -50,11 +53,19 @@ class Orders:
         course = self._courses.of(asked.workload)
         async with course.lock:
             experiment = await asyncio.to_thread(self._store.registered_by, request_id)
+            if experiment is not None and await self._has_begun(experiment, request_id):
+                return experiment
             if experiment is None:
                 _, row = self._moves.row(asked.workload)
                 move(asked.workload, row.place, SHADOWED)
                 # Before anything is stored: an epoch that never began would have spent its share of α.
                 self._moves.check_ledger()
+                if row.allowed_targets != frozenset(Target):
+                    raise DomainError(
+                        Reason.STAGE_MOVE_FORBIDDEN,
+                        f"{asked.workload!r} can't be compared: its data class does not allow both targets",
+                        **{"workload": asked.workload, "from": str(row.place), "to": str(SHADOWED)},
+                    )
                 last = await asyncio.to_thread(self._store.current, asked.workload)
                 now = self._clock()
                 made = registered(
@@ -67,6 +78,7 @@ class Orders:
                 )
                 experiment = await asyncio.to_thread(self._store.add_experiment, made, request_id)
             await self._moves.begin(experiment)
+            self._moves.note(asked.workload, request_id, SHADOWED, done=True)
         return experiment
 
     async def cut_over(self, workload: str, key: str, request_id: bytes, *, approve: bool) -> bool:
@@ -125,6 +137,15 @@ class Orders:
             if not self._moves.was_made(workload, request_id):
                 await self._moves.persist(workload, attempt)
                 self._moves.note(workload, request_id, to, done=True)
+
+    async def _has_begun(self, experiment: Experiment, request_id: bytes) -> bool:
+        """Whether an epoch has begun, so that it may not begin again: its evidence, and the approval that was
+        given for it, would take a workload that was rolled back home once more."""
+        if self._moves.was_made(experiment.workload, request_id):
+            return True
+        # The answer of the call that let it begin may have been lost: then its samples tell.
+        epoch = (experiment.experiment_id, experiment.epoch)
+        return bool(await asyncio.to_thread(self._store.finished, *epoch, COMPARISON, 0, 1))
 
     async def _cut_over(self, course: Course, key: str, request_id: bytes, *, approve: bool) -> bool:
         moved = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ _VERDICTS = {
 }
 _SPEAKERS = {number: name.removeprefix("ROLE_").lower() for name, number in chat_pb2.Role.items()}
 _TRACEPARENT_PARTS = 4
+_CLUSTER_BYTES = 16
 
 
 def unix_us(time: Timestamp | Duration) -> int:
@@ -204,8 +206,13 @@ def stratum_of(request: shadow_pb2.SubmitSampleRequest, experiment: Experiment, 
 
 
 def cluster_of(request: shadow_pb2.SubmitSampleRequest, experiment: Experiment) -> str:
-    """What makes the request one vote with others, hexadecimal."""
-    return (request.tenant if experiment.cluster_by == TENANT else request.cluster).hex()
+    """What makes the request one vote with others of the epoch, hexadecimal; empty if it stands for itself.
+
+    The router's is a hash of texts that anybody can compute, and this one stays in the book. With the epoch's
+    salt nobody can find a text by trying, nor follow a user from one epoch to the next.
+    """
+    raw = request.tenant if experiment.cluster_by == TENANT else request.cluster
+    return hashlib.sha256(experiment.salt + raw).digest()[:_CLUSTER_BYTES].hex() if raw else ""
 
 
 def trace_id_of(traceparent: str) -> str:

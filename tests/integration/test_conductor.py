@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
 from grpc import aio
-from homeward.common.v1 import chat_pb2, policy_pb2
+from homeward.common.v1 import chat_pb2, leg_pb2, policy_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from homeward.shadow.v1 import shadow_pb2
 
@@ -27,13 +30,23 @@ from tests.support.conductor_house import (
     S,
     open_house,
 )
-from tests.support.stack import Stack, until
+from tests.support.stack import WAIT_S, Stack, until
 
 # The processes belong to the event loop that started them.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NAMES = tuple(f"workload-{number}" for number in range(16))
-EXTRA = "".join(f'\n[workloads.{name}]\nowner = "tests"\n' for name in NAMES)
+NAMES = tuple(f"workload-{number}" for number in range(24))
+CLOUD_ONLY = "cloud-only"
+EXTRA = (
+    "".join(f'\n[workloads.{name}]\nowner = "tests"\n' for name in NAMES)
+    + f"""
+[data_classes.never-home]
+targets = ["cloud"]
+[workloads.{CLOUD_ONLY}]
+owner = "tests"
+data_class = "never-home"
+"""
+)
 _names = iter(NAMES)
 
 
@@ -62,6 +75,64 @@ async def decisions(stack: Stack, workload: str) -> list[ledger_pb2.Decision]:
 def places(made: list[ledger_pb2.Decision]) -> list[Place]:
     """Where decisions led."""
     return [Place(Stage(item.after.stage), item.after.sovereign_share_ppm) for item in made]
+
+
+async def test_a_registration_that_comes_again_begins_no_spent_epoch(
+    stack: Stack, tmp_path: Path, workload: str
+) -> None:
+    async with open_house(stack, tmp_path, workload, Clock(), approval="first") as house:
+        call = uuid.uuid4().bytes
+        await house.register(call)
+        house.proven()
+        await house.conductor.cut_over(workload, "anna", request_id=uuid.uuid4().bytes, approve=True)
+        await house.reaches(CANARIES[0])
+        await house.conductor.roll_back(
+            workload, "anna", request_id=uuid.uuid4().bytes, reason="a fire drill"
+        )
+        assert (await house.register(call)).epoch == 1
+        assert house.place == ROLLED_BACK
+        assert (await house.register()).epoch == 2
+    assert places(await decisions(stack, workload)) == [SHADOWED, CANARIES[0], ROLLED_BACK, SHADOWED]
+
+
+async def test_nor_does_one_whose_answer_was_lost(stack: Stack, tmp_path: Path, workload: str) -> None:
+    async with open_house(stack, tmp_path, workload, Clock(), ForgetfulLedger, approval="first") as house:
+        call = uuid.uuid4().bytes
+        with pytest.raises(DomainError, match="the answer is lost"):
+            await house.register(call)
+        await house.reaches(SHADOWED)
+        house.proven()
+        await house.blocked_by("the move from SHADOWED to CANARY 1% needs an approval")
+        with pytest.raises(DomainError, match="the answer is lost"):
+            await house.conductor.cut_over(workload, "anna", request_id=uuid.uuid4().bytes, approve=True)
+        await house.reaches(CANARIES[0])
+        with pytest.raises(DomainError, match="the answer is lost"):
+            await house.conductor.roll_back(workload, "anna", request_id=uuid.uuid4().bytes, reason="a drill")
+        await house.reaches(ROLLED_BACK)
+        assert (await house.register(call)).epoch == 1
+        assert house.place == ROLLED_BACK
+    assert places(await decisions(stack, workload)) == [SHADOWED, CANARIES[0], ROLLED_BACK]
+
+
+async def test_a_comparison_that_a_person_ended_stays_so(stack: Stack, tmp_path: Path, workload: str) -> None:
+    async with open_house(stack, tmp_path, workload, Clock()) as house:
+        call = uuid.uuid4().bytes
+        await house.register(call)
+        await house.conductor.roll_back(workload, "anna", request_id=uuid.uuid4().bytes, reason="a mistake")
+        assert (await house.register(call)).epoch == 1
+        assert house.place == OBSERVED
+    assert places(await decisions(stack, workload)) == [SHADOWED, OBSERVED]
+
+
+async def test_what_can_not_be_compared_spends_no_epoch(stack: Stack, tmp_path: Path) -> None:
+    async with open_house(stack, tmp_path, CLOUD_ONLY, Clock()) as house:
+        for _ in range(2):
+            with pytest.raises(DomainError, match="its data class does not allow both targets") as refused:
+                await house.register()
+            assert refused.value.reason is Reason.STAGE_MOVE_FORBIDDEN
+            assert refused.value.metadata == {"workload": CLOUD_ONLY, "from": "OBSERVED", "to": "SHADOWED"}
+        assert house.store.current(CLOUD_ONLY) is None
+    assert await decisions(stack, CLOUD_ONLY) == []
 
 
 async def test_a_workload_walks_home(stack: Stack, tmp_path: Path, workload: str) -> None:
@@ -113,6 +184,12 @@ async def test_a_worse_model_stays_in_the_cloud(stack: Stack, tmp_path: Path, wo
         assert refused.value.reason is Reason.MOVE_BLOCKED
         assert refused.value.metadata["blocks"].startswith("the verdict is REJECTED")
         assert house.place == SHADOWED
+
+        # Whoever looked first, the conductor's own look ends the sampling.
+        async def rested() -> bool:
+            return len(await decisions(stack, workload)) == 2
+
+        await until(rested, "nothing is sampled any more")
         made = await decisions(stack, workload)
         assert places(made) == [SHADOWED, SHADOWED]
         # What can't change any more is paid for no longer.
@@ -184,6 +261,47 @@ async def test_a_breaker_rolls_back(stack: Stack, tmp_path: Path, workload: str)
     assert rolled.actor == "breaker"
     assert rolled.reason.startswith("22 of 80 legs at home failed within 60 s")
     assert json_format.MessageToDict(rolled.evidence)["breaker"]["figures"]["error_rate"] == 0.275
+
+
+async def test_a_report_whose_router_waits_no_longer_counts_once(
+    stack: Stack, tmp_path: Path, workload: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house(stack, tmp_path, workload, Clock(), approval="none") as house:
+        await house.register()
+        house.proven()
+        await house.reaches(CANARIES[0])
+        await house.sees(CANARIES[0])
+        begun, go, added = threading.Event(), threading.Event(), threading.Event()
+        add_traffic = house.store.add_traffic
+
+        def slowly(*report: Any) -> bool:
+            begun.set()
+            assert go.wait(WAIT_S)
+            is_new = add_traffic(*report)
+            added.set()
+            return is_new
+
+        monkeypatch.setattr(house.store, "add_traffic", slowly)
+        report = shadow_pb2.ReportTrafficRequest(
+            router_id=uuid.uuid4().bytes,
+            sequence=1,
+            legs=[
+                shadow_pb2.LegCount(
+                    workload=workload, target=leg_pb2.TARGET_SOVEREIGN, leg_count=40, failed_count=20
+                )
+            ],
+        )
+        given_up = asyncio.create_task(house.conductor.report(report))
+        assert await asyncio.to_thread(begun.wait, WAIT_S)
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        go.set()
+        assert await asyncio.to_thread(added.wait, WAIT_S)
+        await house.conductor.report(report)
+        await house.reaches(ROLLED_BACK)
+    rolled = (await decisions(stack, workload))[-1]
+    assert rolled.reason.startswith("20 of 40 legs at home failed within 60 s")
 
 
 async def test_a_person_rolls_back(stack: Stack, tmp_path: Path, workload: str) -> None:
@@ -355,19 +473,24 @@ async def test_a_defect_does_not_end_the_looking(
 async def test_fixed_parts_are_seen_and_kept(stack: Stack, tmp_path: Path, workload: str) -> None:
     clock = Clock()
     async with open_house(stack, tmp_path, workload, clock) as house:
-        await house.standing()
+        experiment = await house.register()
+        await house.sees(SHADOWED)
         chat = chat_pb2.Chat(
             model="gpt-4o-mini",
             messages=[chat_pb2.Message(content=[chat_pb2.ContentPart(text="my secret question")])],
             tools=[chat_pb2.Tool(name="route", description="Routes.")],
         )
         chat.sampling.max_tokens = 50
-        house.conductor.saw(shadow_pb2.SubmitSampleRequest(workload=workload, chat=chat, streamed=True))
+        epoch = (experiment.experiment_id, experiment.epoch)
+        house.conductor.saw(
+            shadow_pb2.SubmitSampleRequest(
+                workload=workload, experiment_id=epoch[0], epoch=epoch[1], chat=chat, streamed=True
+            )
+        )
 
         async def kept() -> bool:
             return b"gpt-4o-mini" in (house.store.get_state(f"parts:{workload}") or b"")
 
-        await house.register()
         await until(kept, "the parts are kept")
         state = house.store.get_state(f"parts:{workload}")
         assert state is not None

@@ -19,7 +19,7 @@ from clickhouse_connect.driver.httputil import default_pool_manager
 from typer.testing import CliRunner, Result
 
 from playbook.cli import app
-from playbook.finance.gather import Config, read_book
+from playbook.finance.gather import Config, read_book, read_until
 from playbook.replay import read_triplets
 from services.common.settings import load
 from services.common.stages import HOME, SHADOWED
@@ -232,6 +232,10 @@ async def test_the_finance_model_reads_what_experiments_cost_beside_their_produc
     assert book.experiments is not None
     assert (book.experiments.experiment_nanos, book.experiments.experiment_legs) == (5 * CENT, 5)
     assert (book.experiments.production_nanos, book.experiments.unknown_legs) == (CENT, 0)
+    # Of today only a part is booked, which is no day.
+    whole, last = await asyncio.to_thread(read_until, config, NOW.date())
+    assert whole.inventory is not None
+    assert max(window.last for window in whole.inventory.spend.windows) == last < NOW.date()
 
 
 async def test_status_without_a_price_in_the_cloud_says_so(shadow: Shadow, tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ SUBMIT_TIMEOUT_S = 5.0
 REPORT_TIMEOUT_S = 2.0
 REPORT_S = 0.5
 """Pause between two reports: what the breakers learn late by."""
+STALE_S = 30.0
+"""Since the last report was taken: legs from longer ago are not told. To the breakers they would be the last
+minute's."""
 RETRY_S = 0.25
 MAX_RETRY_S = 2.0
 """Pauses between the tries of a sample while shadow is away; they double."""
@@ -84,7 +87,10 @@ class ShadowAdapter:
         self._router_id = os.urandom(16)
         self._sequence = 0
         self._report: shadow_pb2.ReportTrafficRequest | None = None
-        """The report that was sent and not yet taken: it may not change any more."""
+        """The report that was sent and not yet taken. Nothing may be added to it any more: it may have been
+        counted, and its answer lost."""
+        self._taken_s = self._loop.time()
+        """When shadow last knew all that there was to tell."""
         self._channel = channel(address)
         self._stub = shadow_pb2_grpc.ShadowServiceStub(self._channel)
         self._tasks = [
@@ -142,8 +148,9 @@ class ShadowAdapter:
                     request = await asyncio.to_thread(self._to_request, sample)
                 except BarredError as error:
                     self.count(sample.origin, Step.INELIGIBLE, error.bar)
-                except Exception:
-                    log.exception("a defect: a sample can't be turned into a message")
+                except Exception as error:
+                    # Its text may have the sample's in it.
+                    log.error("a defect: a sample can't be turned into a message: %s", type(error).__name__)
                     self.count(sample.origin, Step.INELIGIBLE, Bar.SHAPE)
                 else:
                     self._drawn(sample.origin)
@@ -207,8 +214,14 @@ class ShadowAdapter:
 
     async def _send_report(self) -> None:
         """Sends the report in hand, or else what has been counted since."""
+        if self._loop.time() - self._taken_s > STALE_S:
+            self._traffic.legs.clear()
+            if self._report is not None:
+                # If shadow has counted it all the same, it knows that by the sequence.
+                del self._report.legs[:]
         if self._report is None:
             if not self._traffic:
+                self._taken_s = self._loop.time()
                 return
             self._sequence += 1
             self._report = _report(self._traffic, self._router_id, self._sequence)
@@ -222,6 +235,7 @@ class ShadowAdapter:
             log.warning("shadow refuses a report of traffic: %s", error.details())
         self._heard()
         self._report = None
+        self._taken_s = self._loop.time()
 
     def _lost(self, error: aio.AioRpcError) -> None:
         if not self.away:

@@ -19,6 +19,9 @@ MAX_LATENCIES = 256
 """Latencies of a workload at a target in a report: enough for a p95 within a few per cent."""
 MAX_COUNTS = 5_000
 """Different counts in a report: above it, older minutes become hours, then days. About 400 KB."""
+GIVEN_UP_US = 10_000_000
+"""Without a first byte for so long, it is the server that failed, not the application that changed its
+mind."""
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 NANOS = 1_000_000_000
 
@@ -88,8 +91,10 @@ class Traffic:
                 self.samplings = _coarser(self.samplings, width)
 
     def leg(self, leg: Leg) -> None:
-        """Counts a leg; one that its application gave up says nothing about its target."""
-        if leg.outcome is Outcome.CANCELLED:
+        """Counts a leg. One that its application gave up says nothing about its target, unless it had waited
+        long for a first byte: a server that hangs must not go unseen."""
+        begun = leg.ttft_us is not None or leg.latency_us < GIVEN_UP_US
+        if leg.outcome is Outcome.CANCELLED and begun:
             return
         tally = self.legs.get((leg.workload, leg.target))
         if tally is None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from services.shadow.core.scorers.answer import Answer, ToolCall
+from services.shadow.core.scorers.registry import sees_all_calls
 from services.shadow.core.scorers.standing import Standing, standing
 
 MILLION = 1_000_000
@@ -23,12 +25,15 @@ def answer(text: str, tool_calls: Sequence[tuple[str, str]] = (), refusal: str =
 
     Args:
         text: what is said.
-        tool_calls: (name, arguments as they were written). Of several the first counts: what comes after it
-            would hang on what the tool says, and none is ever called.
+        tool_calls: (name, arguments as they were written), all of the turn: none hangs on what another says.
         refusal: what is said instead.
     """
-    calls = tuple(ToolCall(name, arguments) for name, arguments in tool_calls[:1])
-    return Answer(text, calls, refusal)
+    return Answer(text, tuple(ToolCall(name, arguments) for name, arguments in tool_calls), refusal)
+
+
+def shown(whole: Answer, scorer: str) -> Answer:
+    """What a scorer of this name is given of an answer."""
+    return whole if sees_all_calls(scorer) else replace(whole, tool_calls=whole.tool_calls[:1])
 
 
 def reason_of(sovereign: Answer, schema: Mapping[str, Any] | None) -> str:

@@ -4,7 +4,8 @@ They look at the production legs of the last minute, as routers count them. No b
 `requests` legs, nor on one or two failures: those are bad luck at any rate.
 
 - errors: the share of legs at home that failed is above the cloud's by more than `error_rate_max`. A leg that
-  the cloud stepped in for is a failed leg at home.
+  the cloud stepped in for is a failed leg at home. The cloud's share is that of the last minute, else of the
+  last hour, else of when it last had requests by plan: at home there may be none any more.
 - invalid: more than `invalid_rate_max` of the legs at home broke the schema that was asked for.
 - latency: 95 of 100 answers at home take longer than `latency_factor_max` times what 95 of 100 took in the
   cloud. Unless that is known, this breaker does not act.
@@ -150,7 +151,7 @@ class Breakers:
             self._baseline.add(legs, now_unix_us)
 
     def baseline(self) -> Legs:
-        """What is known of the cloud's latency."""
+        """What is known of the cloud from when it had requests by plan."""
         return self._baseline.total()
 
     def trip(self, limits: Limits, now_unix_us: int) -> Trip | None:
@@ -175,25 +176,28 @@ class Breakers:
             f" needs {limits.requests}"
         )
 
-    def _cloud_errors(self, limits: Limits, since_unix_us: int, now_unix_us: int) -> float:
+    def _cloud_errors(self, limits: Limits, since_unix_us: int, now_unix_us: int) -> float | None:
         for legs in (
             self._cloud.total(since_unix_us),
             self._hour.total(now_unix_us - BASELINE_MINUTES * 60 * US_PER_S),
+            self._baseline.total(),
         ):
             if legs.legs >= limits.requests:
                 return legs.error_rate
-        # Unknown, so nothing excuses the model at home.
-        return 0.0
-
-
-def _errors(home: Legs, cloud_rate: float, limits: Limits) -> Trip | None:
-    if home.failed < MIN_FAILURES or home.error_rate <= cloud_rate + limits.error_rate_max:
         return None
+
+
+def _errors(home: Legs, cloud_rate: float | None, limits: Limits) -> Trip | None:
+    # Where the cloud's is unknown, nothing excuses the model at home.
+    if home.failed < MIN_FAILURES or home.error_rate <= (cloud_rate or 0.0) + limits.error_rate_max:
+        return None
+    known = {} if cloud_rate is None else {"error_rate_cloud": cloud_rate}
     return Trip(
         "errors",
         f"{home.failed:,} of {home.legs:,} legs at home failed within {WINDOW_S} s ({home.error_rate:.1%}),"
-        f" in the cloud {cloud_rate:.1%}; {limits.error_rate_max:.1%} more is allowed",
-        {"legs": home.legs, "error_rate": home.error_rate, "error_rate_cloud": cloud_rate},
+        f" in the cloud {'unknown' if cloud_rate is None else f'{cloud_rate:.1%}'};"
+        f" {limits.error_rate_max:.1%} more is allowed",
+        {"legs": home.legs, "error_rate": home.error_rate, **known},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from services.shadow.core.experiment import Experiment, registered
 from services.shadow.core.verdict import windows
 from services.shadow.engine import Engine
 from services.shadow.examples import ExampleShelf
+from services.shadow.scoring import Encodes
 from services.shadow.translate import timestamp
 from tests.support.experiments import wanted
 
@@ -111,10 +112,12 @@ async def bench(
     control: float = 0.0,
     in_flight: int = 4,
     keeping: Keeping | None = None,
+    scorer: str = WANTED.scorer,
+    encoder: Encodes | None = None,
 ) -> AsyncIterator[Bench]:
     store = Store(tmp_path / "shadow.sqlite", 100)
     experiment = store.current("ticket-triage") or registered(
-        replace(WANTED, daily_cost_cap_nanos=cap),
+        replace(WANTED, daily_cost_cap_nanos=cap, scorer=scorer),
         None,
         experiment_id=b"e" * 16,
         salt=b"s" * 16,
@@ -125,7 +128,7 @@ async def bench(
     made.engine = Engine(
         store,
         made.router,
-        None,
+        encoder,
         made.spend,
         lambda: made.now,
         in_flight=in_flight,
@@ -481,6 +484,54 @@ async def test_examples_end_with_their_time_and_with_their_leave(
         assert [item.delete_reason for item in page.examples] == ["expired", "settings"]
         assert (page.data_class, page.keep_days) == ("strict", 0)
         await made.until(lambda: not left())
+
+
+class Encoder:
+    """One that no test of calls asks."""
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        raise AssertionError(texts)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "millionths"), [("tool_calls@2", 500_000), ("tool_calls@1", ONE), ("exact_match@1", ONE)]
+)
+async def test_of_parallel_calls_a_scorer_sees_what_it_was_registered_with(
+    tmp_path: Path, scorer: str, millionths: int
+) -> None:
+    calls = [(name, '{"city": "Rome"}') for name in ("weather", "hotels", "trains")]
+
+    class Calling(Router):
+        async def ask(self, chat: chat_pb2.Chat, *, target: Target, **_: Any) -> Reply:
+            """The cloud makes all calls again, the model at home only the first."""
+            found = answer("", calls if target is Target.CLOUD else calls[:1])
+            return Reply(found, b"l" * 16, "model", 5)
+
+    given = chat_pb2.Message(
+        tool_calls=[chat_pb2.ToolCall(name=name, arguments_json=arguments) for name, arguments in calls]
+    )
+    asked = request()
+    asked.answer.CopyFrom(given)
+    async with bench(tmp_path, Calling(), scorer=scorer, encoder=Encoder()) as made:
+        await made.engine.submit(asked)
+        await made.until(lambda: made.rows)
+        (row,) = made.rows
+        assert (row.sovereign_millionths, row.noise_millionths, row.scorer) == (millionths, ONE, scorer)
+
+
+async def test_a_sample_that_breaks_the_engine_scores_0_and_is_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Breaking(Router):
+        async def ask(self, chat: chat_pb2.Chat, **_: Any) -> Reply:
+            raise ValueError(chat.messages[0].content[0].text)
+
+    async with bench(tmp_path, Breaking()) as made:
+        await made.engine.submit(request())
+        await made.until(lambda: made.rows)
+        assert (made.rows[0].sovereign_millionths, made.rows[0].reason) == (None, "defect")
+    assert "a sample breaks the engine: ValueError" in caplog.text
+    assert "invoice" not in caplog.text
 
 
 async def test_an_example_that_breaks_changes_no_vote(

@@ -84,7 +84,7 @@ def test_answers() -> None:
     assert translate.choice_answer(leg) == translate.given_answer(
         shadow_pb2.SubmitSampleRequest(answer=calls)
     )
-    assert len(translate.choice_answer(leg).tool_calls) == 1
+    assert len(translate.choice_answer(leg).tool_calls) == 2
 
 
 def test_a_conversation_is_told_by_who_says_what() -> None:
@@ -129,19 +129,35 @@ def test_what_is_read_of_a_request() -> None:
             tools=[chat_pb2.Tool(name="look_up")],
             sampling=chat_pb2.SamplingParameters(stop=["END"]),
         ),
-        cluster=b"\x01" * 16,
-        tenant=b"\x02" * 16,
         streamed=True,
     )
     assert translate.user_text(request.chat) == "last"
     assert translate.features_of(request) == ("tools", "stop", "streaming")
-    assert translate.cluster_of(request, EXPERIMENT) == "02" * 16
-    assert translate.cluster_of(request, replace(EXPERIMENT, cluster_by="conversation")) == "01" * 16
     assert translate.stratum_of(request, EXPERIMENT, "de") == "de/tools"
     assert translate.stratum_of(request, EXPERIMENT, "") == "other"
     assert translate.target_of(request) is Target.CLOUD
     request.target = leg_pb2.TARGET_SOVEREIGN
     assert translate.target_of(request) is Target.SOVEREIGN
+
+
+def test_requests_are_one_vote_within_an_epoch_and_strangers_in_another() -> None:
+    by_conversation = replace(EXPERIMENT, cluster_by="conversation")
+    again = replace(EXPERIMENT, epoch=2, salt=b"t" * 16)
+    # Two tenants ask the same.
+    one, other = (
+        shadow_pb2.SubmitSampleRequest(cluster=b"\x01" * 16, tenant=tenant * 16)
+        for tenant in (b"\x02", b"\x03")
+    )
+    cluster_of = translate.cluster_of
+    assert cluster_of(one, by_conversation) == cluster_of(other, by_conversation)
+    assert cluster_of(one, EXPERIMENT) != cluster_of(other, EXPERIMENT)
+    assert cluster_of(one, EXPERIMENT) != cluster_of(one, again)
+    # What the router sent, anybody could make of the texts: it is in no book.
+    for experiment in (EXPERIMENT, by_conversation, again):
+        found = cluster_of(one, experiment)
+        assert len(bytes.fromhex(found)) == 16
+        assert found not in ("01" * 16, "02" * 16)
+        assert cluster_of(shadow_pb2.SubmitSampleRequest(), experiment) == ""
 
 
 @pytest.mark.parametrize(

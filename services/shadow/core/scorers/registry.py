@@ -18,7 +18,7 @@ from services.shadow.core.scorers.judge import FORM, judge_model
 from services.shadow.core.scorers.meaning import Embed
 from services.shadow.core.scorers.text_overlap import TextOverlap
 from services.shadow.core.scorers.token_f1 import TokenF1
-from services.shadow.core.scorers.tool_calls import ToolCalls
+from services.shadow.core.scorers.tool_calls import FirstToolCall, ToolCalls
 
 __all__ = [
     "DEFAULT_SCORERS",
@@ -29,6 +29,7 @@ __all__ = [
     "is_scorer",
     "needs_encoder",
     "scorer",
+    "sees_all_calls",
 ]
 
 
@@ -51,7 +52,7 @@ class Scorer(Protocol):
 
 _PLAIN: Mapping[str, Callable[[], Scorer]] = {kind.name: kind for kind in (ExactMatch, JsonFields)}
 _EMBEDDING: Mapping[str, Callable[[Embed], Scorer]] = {
-    kind.name: kind for kind in (TextOverlap, TokenF1, ToolCalls)
+    kind.name: kind for kind in (TextOverlap, TokenF1, ToolCalls, FirstToolCall)
 }
 
 SCORER_NAMES: tuple[str, ...] = (*_PLAIN, *_EMBEDDING)
@@ -75,6 +76,12 @@ nothing, so they need a judge, or an owner who names a scorer."""
 def is_scorer(name: str) -> bool:
     """Whether an experiment may name it: a pure scorer, or a judge by its model."""
     return name in SCORER_NAMES or judge_model(name) is not None
+
+
+def sees_all_calls(name: str) -> bool:
+    """Whether the scorer of this name is given all calls of a turn. The others were registered with, and keep
+    to, the first."""
+    return name == ToolCalls.name
 
 
 def needs_encoder(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`tool_calls@1`: the calls that a model asks for first. For tool use."""
+"""`tool_calls@2`: the calls that a model asks for first, all of one turn. For tool use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ToolCalls:
     them as the same would find parity in the turns that follow a tool's result.
     """
 
-    name = "tool_calls@1"
+    name = "tool_calls@2"
 
     def __init__(self, embed: Embed) -> None:
         self._texts = TextOverlap(embed)
@@ -33,3 +33,9 @@ class ToolCalls:
         if a.tool_calls:
             return calls_f1(a.tool_calls, b.tool_calls)
         return self._texts.texts(a.text, b.text)
+
+
+class FirstToolCall(ToolCalls):
+    """The same for experiments that were registered while only the first call of a turn was handed over."""
+
+    name = "tool_calls@1"

@@ -11,16 +11,48 @@ from homeward.shadow.v1 import shadow_pb2
 
 from services.common.errors import DomainError, Reason
 from services.common.sampling import Sampling
-from services.common.words import Target
+from services.common.words import Evidence, Outcome, Purpose, Target, TaskType
 from services.router.adapters import shadow as adapter
 from services.router.adapters.shadow import ShadowAdapter
+from services.router.core.leg import Leg
 from services.router.core.sampling import Bar, BarredError, Origin, Sample, Step
+from services.router.core.usage import UNKNOWN
 from services.router.submission import submission
 from tests.support.shadow_recorder import Behaviour, ShadowRecorder, stall, take
 from tests.support.stack import until
 
 ORIGIN = Origin("triage", Sampling(b"e" * 16, 3, 10_000, bytes(16)), 1_700_000_000_123_456_789)
 WAITING = 4
+LEG = Leg(
+    leg_id=bytes(16),
+    request_id=bytes(16),
+    trace_id=bytes(16),
+    span_id=bytes(8),
+    trace_sampled=False,
+    start_unix_ns=0,
+    workload="triage",
+    evidence=Evidence.DECLARED,
+    task_type=TaskType.UNSPECIFIED,
+    key_name="crm",
+    purpose=Purpose.PRODUCTION,
+    target=Target.SOVEREIGN,
+    upstream="u",
+    provider="p",
+    region="",
+    model_requested="m",
+    model="m",
+    api="chat.completions",
+    streamed=False,
+    usage=UNKNOWN,
+    latency_us=1000,
+    ttft_us=100,
+    outcome=Outcome.OK,
+    http_status=200,
+    error_reason="",
+    attempts=1,
+    policy_version=1,
+    sample_id=b"",
+)
 
 
 async def full() -> None:
@@ -265,6 +297,77 @@ async def test_without_samples_and_counts_nobody_is_called(
     for _ in range(5):
         await router._send_report()
     assert not shadow.reports
+
+
+async def test_legs_of_long_ago_are_not_told_as_the_last_minutes(
+    shadow: ShadowRecorder, router: ShadowAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shadow.stop()
+    router.leg(LEG)
+    router.count(ORIGIN, Step.ELIGIBLE)
+
+    async def in_hand() -> bool:
+        return router.away and router._report is not None
+
+    await until(in_hand, "a report that nobody takes")
+    # One that is in the report, one that waits for the next; and both are as of long ago.
+    router.leg(LEG)
+    router.count(ORIGIN, Step.INELIGIBLE, Bar.API)
+    monkeypatch.setattr(adapter, "STALE_S", 0.0)
+    await router._send_report()
+    monkeypatch.setattr(adapter, "STALE_S", 3600.0)
+    await shadow.start()
+    await counted(shadow, eligible=1, ineligible__api=1)
+    assert shadow.legs() == {}
+    router.leg(LEG)
+
+    async def told() -> bool:
+        return shadow.legs() == {("triage", Target.SOVEREIGN): (1, 0, 0)}
+
+    await until(told, "the leg of now")
+
+
+async def test_legs_of_a_short_absence_are_told(shadow: ShadowRecorder, router: ShadowAdapter) -> None:
+    await shadow.stop()
+    router.leg(LEG)
+
+    async def in_hand() -> bool:
+        return router.away and router._report is not None
+
+    await until(in_hand, "a report that nobody takes")
+    await shadow.start()
+
+    async def told() -> bool:
+        return shadow.legs() == {("triage", Target.SOVEREIGN): (1, 0, 0)}
+
+    await until(told, "the leg")
+
+
+async def test_a_quiet_hour_is_no_absence(
+    shadow: ShadowRecorder, router: ShadowAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router._taken_s -= 3600
+    await router._send_report()
+    router.leg(LEG)
+
+    async def told() -> bool:
+        return shadow.legs() == {("triage", Target.SOVEREIGN): (1, 0, 0)}
+
+    await until(told, "the leg")
+
+
+async def test_a_defect_is_logged_without_what_it_says(
+    shadow: ShadowRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(item: Sample) -> shadow_pb2.SubmitSampleRequest:
+        raise ValueError("SECRET")
+
+    router = ShadowAdapter(shadow.address, WAITING, breaks)
+    router.add(sample())
+    await router.close()
+    assert shadow.counts() == {"ineligible/shape": 1}
+    assert "a defect: a sample can't be turned into a message: ValueError" in caplog.text
+    assert "SECRET" not in caplog.text
 
 
 async def test_closing_hands_over_what_waits(shadow: ShadowRecorder) -> None:

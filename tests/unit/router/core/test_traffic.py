@@ -13,7 +13,7 @@ from services.common.sampling import Sampling
 from services.common.words import Evidence, Outcome, Purpose, Target, TaskType
 from services.router.core.leg import Leg
 from services.router.core.sampling import Bar, Origin, Step
-from services.router.core.traffic import DAY_S, MAX_COUNTS, NANOS, Counted, Reservoir, Traffic
+from services.router.core.traffic import DAY_S, GIVEN_UP_US, MAX_COUNTS, NANOS, Counted, Reservoir, Traffic
 from services.router.core.usage import UNKNOWN
 
 SAMPLING = Sampling(b"e" * 16, 2, 10_000, bytes(16))
@@ -104,10 +104,38 @@ def test_a_leg_is_counted_by_how_it_ended(fields: dict[str, Any], expected: tupl
     assert found == expected
 
 
-def test_a_leg_that_its_application_gave_up_is_not_counted() -> None:
+@pytest.mark.parametrize("target", Target)
+@pytest.mark.parametrize(
+    ("latency_us", "ttft_us", "failed"),
+    [
+        (1_000_000, None, False),
+        (1_000_000, 100, False),
+        (GIVEN_UP_US - 1, None, False),
+        # Nobody waits that long for nothing and has only changed their mind.
+        (GIVEN_UP_US, None, True),
+        (30_000_000, None, True),
+        # It answered.
+        (30_000_000, 100, False),
+    ],
+)
+def test_a_leg_that_its_application_gave_up_counts_only_if_nothing_came_for_long(
+    latency_us: int, ttft_us: int | None, failed: bool, target: Target
+) -> None:
     counts = traffic()
-    counts.leg(replace(LEG, outcome=Outcome.CANCELLED, error_reason=Reason.CANCELLED))
-    assert not counts
+    counts.leg(
+        replace(
+            LEG,
+            target=target,
+            outcome=Outcome.CANCELLED,
+            error_reason=Reason.CANCELLED,
+            latency_us=latency_us,
+            ttft_us=ttft_us,
+        )
+    )
+    assert bool(counts) == failed
+    if failed:
+        tally = counts.legs["triage", target]
+        assert (tally.legs, tally.failed, tally.invalid, tally.latencies_us.values) == (1, 1, 0, [])
 
 
 def test_legs_are_counted_by_workload_and_target() -> None:

@@ -132,8 +132,35 @@ def test_reports_of_several_routers_add_up() -> None:
     found = made.trip(LIMITS, NOW + 10 * S)
     assert found is not None
     assert found.sentence == (
-        "10 of 20 legs at home failed within 60 s (50.0%), in the cloud 0.0%; 5.0% more is allowed"
+        "10 of 20 legs at home failed within 60 s (50.0%), in the cloud unknown; 5.0% more is allowed"
     )
+
+    assert "error_rate_cloud" not in found.figures
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(
+    ("cloud", "tripped"),
+    [
+        # Requests that fail everywhere fail at home too.
+        ((1000, 60), ""),
+        ((1000, 9), "errors"),
+        # Too few legs say nothing.
+        ((19, 19), "errors"),
+    ],
+)
+def test_at_home_the_cloud_is_as_it_was_when_it_had_requests(
+    cloud: tuple[int, int], tripped: str, restarted: bool
+) -> None:
+    made = Breakers()
+    made.add_cloud(Legs(*cloud), NOW - 2 * 3600 * S, baseline=True)
+    # What the cloud stepped in for long ago is not what it answers by plan.
+    made.add_cloud(Legs(1000, 1000), NOW - 2 * 3600 * S, baseline=False)
+    if restarted:
+        made = Breakers(made.baseline())
+    made.add_home(Legs(100, 6), NOW)
+    found = made.trip(LIMITS, NOW)
+    assert (found.breaker if found else "") == tripped
 
 
 @given(st.integers(0, 400), st.integers(0, MIN_FAILURES - 1))

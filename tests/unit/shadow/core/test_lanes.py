@@ -7,10 +7,11 @@ from fractions import Fraction
 import pytest
 
 from services.common.words import Purpose, Target
-from services.shadow.core.answers import answer, reason_of, rounded_down, rounded_up
+from services.shadow.core.answers import answer, reason_of, rounded_down, rounded_up, shown
 from services.shadow.core.features import features
 from services.shadow.core.lanes import is_controlled, missing_legs
 from services.shadow.core.scorers.answer import Answer
+from services.shadow.core.scorers.registry import SCORER_NAMES
 from services.shadow.core.strata import stratum
 
 SCHEMA = {"type": "object", "required": ["label"]}
@@ -62,8 +63,13 @@ def test_how_an_answer_stands(found: Answer, reason: str) -> None:
     assert reason_of(found, SCHEMA) == reason
 
 
-def test_only_the_first_tool_call_counts() -> None:
-    assert answer("", [("a", "1"), ("b", "2")]) == answer("", [("a", "1")])
+def test_a_scorer_is_given_the_calls_that_it_was_registered_with() -> None:
+    both, first = answer("", [("a", "1"), ("b", "2")]), answer("", [("a", "1")])
+    assert [call.name for call in both.tool_calls] == ["a", "b"]
+    for name in (*SCORER_NAMES, "judge@1:gpt-4o"):
+        assert shown(both, name) == (both if name == "tool_calls@2" else first)
+        assert shown(first, name) == first
+        assert shown(answer("words"), name) == answer("words")
 
 
 def test_rounding_never_helps_the_sovereign_model() -> None:

@@ -605,7 +605,9 @@ class LegCount(_message.Message):
     target: _leg_pb2.Target.ValueType
     """target is where they ran."""
     leg_count: _builtins.int
-    """leg_count is how many there were, those that an application cancelled left out."""
+    """leg_count is how many there were. Those that an application cancelled are left out, but for those that gave no byte
+    for ten seconds: they failed.
+    """
     failed_count: _builtins.int
     """failed_count is how many gave no whole answer."""
     invalid_count: _builtins.int
