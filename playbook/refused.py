@@ -50,7 +50,16 @@ def refused(error: grpc.RpcError, name: str, address: str, settings: Path, late:
 
 def no_workload(name: str, settings: Path) -> typer.Exit:
     """Tells that there is no such workload, and which might be meant; raise what it gives."""
-    near = did_you_mean(name, workloads(settings))
+    names = workloads(settings)
+    if name in names:
+        return stopped(
+            f"{name!r} has a name, but no policy: only workloads with a section in the settings that the"
+            " services were started with are compared and move",
+            f"give it a section [workloads.{name}] in {settings}, with its system_prompts or examples, and"
+            " restart the services.",
+            reason=Reason.WORKLOAD_NOT_FOUND,
+        )
+    near = did_you_mean(name, names)
     return stopped(
         f"no workload {name!r} is registered{near}",
         "`homeward workload list` shows those that there are; `homeward workload add` registers one.",

@@ -65,7 +65,9 @@ class Supervisor:
                 for task in waits:
                     task.cancel()
             for task in done:
-                await self._revive(waits[task])
+                # It may have been another's need, and have been revived with it.
+                if self._has_ended(waits[task]):
+                    await self._revive(waits[task])
 
     async def stop(self) -> None:
         """Stops every part, the last started first, each when the one after has gone."""
@@ -86,6 +88,17 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """The process of each running part."""
         return {name: process.pid for name, process in self._running.items()}
+
+    def _has_ended(self, name: str) -> bool:
+        process = self._running.get(name)
+        return process is not None and process.returncode is not None
+
+    async def _revive_before(self, part: Part) -> bool:
+        """Revives the parts before one, which it needs, if they died too; true if one had."""
+        dead = [item.name for item in self._parts[: self._parts.index(part)] if self._has_ended(item.name)]
+        for name in dead:
+            await self._revive(name)
+        return bool(dead)
 
     async def _revive(self, name: str) -> None:
         part = next(part for part in self._parts if part.name == name)
@@ -124,6 +137,8 @@ class Supervisor:
             # A probe alone could be answered by somebody else's server on that port.
             if await part.probe() and process.returncode is None:
                 return
+            if await self._revive_before(part):
+                deadline = time.monotonic() + START_TIMEOUT_S
             if time.monotonic() > deadline:
                 raise FailedError(f"{part.name} is not well after {START_TIMEOUT_S:g} s; its log: {log}")
             await asyncio.sleep(PROBE_EVERY_S)

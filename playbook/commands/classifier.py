@@ -29,6 +29,7 @@ def evaluate(
         typer.Option(
             exists=True,
             file_okay=False,
+            envvar="HOMEWARD_CLASSIFIER__MODELS_DIR",
             help="The folder of the classifier's model.",
             show_default="the one that came with Homeward",
         ),

@@ -179,15 +179,21 @@ def _queue(part: str, item: Queue, limits: Limits) -> Finding:
 
 def _policy(part: str, name: str, process: Process, here: Here, last: int | None) -> Finding:
     version = process.policy_version
+    if not version and (name == "ledger" or last == 0):
+        return Finding(
+            part,
+            "policy",
+            State.WARNING,
+            "none yet: no workload has a section in the settings, and every request goes to the cloud",
+            f"give one a section [workloads.NAME] in {here.settings}, and restart the services",
+        )
     if not version:
         return Finding(
             part,
             "policy",
-            State.WARNING if name == "ledger" else State.FAILED,
+            State.FAILED,
             "none: every request goes to the cloud",
-            "register a workload: `homeward workload add`"
-            if name == "ledger" or last == 0
-            else f"let it reach the ledger ([{name}] ledger); {start('ledger', here.settings)}",
+            f"let it reach the ledger ([{name}] ledger); {start('ledger', here.settings)}",
         )
     if process.policy_age_s:
         return Finding(

@@ -249,7 +249,8 @@ def _replica(part: str, found: Home, replica: Replica) -> list[Finding]:
                 check,
                 State.FAILED,
                 f"{told} says ready and makes no token: {why}",
-                "the model's process has died or hangs: unload and load the model (docs/gpu.md)",
+                "the model's process has died or hangs: restart its container (docs/gpu.md, Health); only the"
+                " embedded Triton is cured by unloading and loading the model",
             )
         ]
     if replica.missing_inputs:

@@ -101,10 +101,10 @@ class Server:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return port
 
-    async def stop(self) -> None:
-        """Reports itself unhealthy, lets calls in flight end, and closes."""
+    async def stop(self, drain_s: float = DRAIN_S) -> None:
+        """Reports itself unhealthy, lets calls in flight end within `drain_s`, and closes."""
         await self._health.enter_graceful_shutdown()
-        await self.grpc.stop(DRAIN_S)
+        await self.grpc.stop(drain_s)
 
 
 def channel(address: str, interceptors: list[Any] | None = None) -> aio.Channel:

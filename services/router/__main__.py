@@ -121,8 +121,7 @@ async def main() -> None:
         log.info("listening", extra={"http": settings.http, "grpc": settings.grpc})
         await until_stopped()
     finally:
-        await http.stop()
-        await grpc.stop()
+        await asyncio.gather(http.stop(settings.drain_s), grpc.stop(settings.drain_s))
         await shadow.close()
         await budgets.close()
         await classifier.close()

@@ -11,6 +11,7 @@
 # HOUSE_TLS            folder with server.crt, server.key and ca.crt: mutual TLS
 # HOUSE_TRACES         OTLP/HTTP address for traces, such as http://127.0.0.1:4318/v1/traces; default none
 # HOUSE_DRAIN_S        how long running requests may take when it stops; default 120
+# HOUSE_PROBE_S        how long a probe may take, for the health check; default 20
 # HOUSE_MODEL_YAML     a model.yaml in place of the image's, to try an option without a build
 # HOUSE_WAIT_S         how long to wait for the first answer; default 900
 set -euo pipefail
@@ -25,6 +26,13 @@ name="${HOUSE_NAME:-homeward-triton-$gpu}"
 drain_s="${HOUSE_DRAIN_S:-120}"
 export HOUSE_HTTP_PORT="${HOUSE_HTTP_PORT:-8000}"
 
+# On the machine's own network the old replica would answer in the place of a new one that can't bind.
+if curl --silent --max-time 5 --output /dev/null "http://127.0.0.1:$HOUSE_HTTP_PORT/v2/health/live"; then
+    echo "serve.sh: port $HOUSE_HTTP_PORT answers already; a second replica needs HOUSE_GRPC_PORT, HOUSE_HTTP_PORT and" \
+        "HOUSE_METRICS_PORT" >&2
+    exit 2
+fi
+
 more=()
 [ -z "${HOUSE_TLS:-}" ] || more+=(--volume "$(cd "$HOUSE_TLS" && pwd):/tls:ro" --env HOUSE_TLS=/tls)
 [ -z "${HOUSE_MODEL_YAML:-}" ] \
@@ -37,6 +45,7 @@ docker run --detach --name "$name" --restart on-failure:5 \
     --log-opt max-size=50m --log-opt max-file=3 \
     --volume "$weights:/weights:ro" \
     --env HOUSE_ADDRESS --env HOUSE_GRPC_PORT --env HOUSE_HTTP_PORT --env HOUSE_METRICS_PORT --env HOUSE_TRACES \
+    --env HOUSE_PROBE_S \
     --env "HOUSE_DRAIN_S=$drain_s" --env TLLM_WORKER_USE_SINGLE_PROCESS \
     "${more[@]}" "${HOUSE_IMAGE:-homeward-triton-gpu:${TRITON_RELEASE:-26.07}}" "$@" >/dev/null
 

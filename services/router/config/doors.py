@@ -34,6 +34,9 @@ class Router(Section):
     its part. `make run` starts them all."""
     index: int = Field(default=0, ge=0, lt=64)
     """Which of the processes this one is; each has a folder of its own in `state_dir`."""
+    drain_s: float = Field(default=10, gt=0)
+    """How long answers in flight may take to end after SIGTERM; longer ones are cut. What stops the process
+    must wait longer: a pod's `terminationGracePeriodSeconds`."""
     model_in_answer: Literal["asked", "served"] = "asked"
     """The `model` that an application sees in an answer: what it asked for, or what served it. Headers,
     traces and the book always tell what served."""

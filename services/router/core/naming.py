@@ -77,10 +77,10 @@ class Rules:
 
     def restricted(self, key: Key) -> list[DataClass]:
         """The restricted data classes of the workloads that the key lists."""
-        if not self.table.version:
-            # Nobody has told yet which of them are restricted.
-            return self.classes.restricted() if key.named else []
-        classes = (self._class(name) for name in key.named if name in self.table.workloads)
+        if any(name not in self.table.workloads for name in key.named):
+            # No table has come yet, or it has lost the workload: nobody can tell whether it was restricted.
+            return self.classes.restricted()
+        classes = (self._class(name) for name in key.named)
         return [item for item in classes if item.restricted]
 
     def _class(self, workload: str) -> DataClass:

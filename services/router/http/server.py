@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.common.server import DRAIN_S, AddressTakenError
+from services.common.server import AddressTakenError
 from services.router.config import Limits
 from services.router.http.door import Door
 from services.router.http.protocol import Server
@@ -41,9 +41,10 @@ class HttpServer:
         bound: int = self._sockets.sockets[0].getsockname()[1]
         return bound
 
-    async def stop(self) -> None:
-        """Takes no more connections, lets requests in flight end, and closes."""
+    async def stop(self, drain_s: float) -> None:
+        """Takes no more connections, lets requests in flight end within `drain_s`, and closes."""
         if self._sockets is not None:
             self._sockets.close()
         self._server.pre_shutdown()
-        await self._server.shutdown(DRAIN_S)
+        # aiohttp waits for so long twice: for the handler, and for its end once it is cancelled.
+        await self._server.shutdown(drain_s / 2)

@@ -81,6 +81,11 @@ class _Answer(BaseHTTPRequestHandler):
     status = 200
     body = b""
 
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(self.status)
@@ -104,17 +109,34 @@ class _Answer(BaseHTTPRequestHandler):
     ],
 )
 def test_the_probe_believes_nothing_but_an_answer(status: int, body: bytes, healthy: bool) -> None:
-    handler = type("Handler", (_Answer,), {"status": status, "body": body})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            done = _run("probe.sh", {"HOUSE_HTTP_PORT": str(server.server_port)})
-        finally:
-            server.shutdown()
-            thread.join()
+    with _answering(status, body) as port:
+        done = _run("probe.sh", {"HOUSE_HTTP_PORT": port})
     assert (done.returncode == 0) is healthy
     assert bool(done.stderr) is not healthy
+
+
+def test_a_second_replica_on_the_ports_of_the_first_is_not_started(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    ran = tmp_path / "ran"
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (tmp_path / "docker").chmod(0o755)
+    with _answering(200, b"") as port:
+        settings = {"HOUSE_HTTP_PORT": port, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = _run("serve.sh", settings, str(tmp_path))
+    assert done.returncode == 2
+    assert f"port {port} answers already" in done.stderr
+    assert not ran.exists()
+
+
+def test_the_container_gets_every_setting_that_its_scripts_read() -> None:
+    read = {
+        name
+        for script in ("start.sh", "probe.sh")
+        for name in re.findall(r"HOUSE_[A-Z_]+", (HOUSE / script).read_text())
+    }
+    passed = set(re.findall(r"--env \"?(HOUSE_[A-Z_]+)", (HOUSE / "serve.sh").read_text()))
+    # Where the image has it.
+    assert read - passed == {"HOUSE_REPOSITORY"}
 
 
 def test_an_open_address_without_tls_is_refused() -> None:
@@ -296,8 +318,21 @@ def _wait(house: House, holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def _run(script: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+@contextmanager
+def _answering(status: int, body: bytes) -> Iterator[str]:
+    """A port at which something answers so."""
+    handler = type("Handler", (_Answer,), {"status": status, "body": body})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield str(server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _run(script: str, settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **settings}
-    return subprocess.run(
-        [HOUSE / script], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    command = [str(HOUSE / script), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)

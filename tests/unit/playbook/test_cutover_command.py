@@ -194,6 +194,19 @@ def test_a_workload_that_is_misspelt_is_told(tmp_path: Path, shadow: Shadow) -> 
     assert told["reason"] == "WORKLOAD_NOT_FOUND"
 
 
+def test_a_workload_that_only_has_a_name_is_told_what_it_lacks(tmp_path: Path, shadow: Shadow) -> None:
+    file = tmp_path / "homeward.toml"
+    file.write_text(
+        f'{file.read_text()}[classifier]\ngrpc = "127.0.0.1:9"\n[workloads.triage]\nowner = "care"\n'
+    )
+    shadow.error = DomainError(Reason.WORKLOAD_NOT_FOUND, "no workload 'triage'", workload="triage")
+    done = run(tmp_path, "cutover", "triage")
+    assert done.exit_code == 1
+    assert "'triage' has a name, but no policy" in done.stderr
+    assert "Next: give it a section [workloads.triage]" in done.stderr
+    assert "is registered" not in done.stderr
+
+
 def test_what_blocks_a_move_is_a_list_for_programs(tmp_path: Path, shadow: Shadow) -> None:
     shadow.error = BLOCKED
     done = run(tmp_path, "cutover", "triage", "--json")

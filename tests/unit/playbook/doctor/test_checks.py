@@ -176,6 +176,17 @@ def test_a_process_that_tells_all(process: Process, check: str, state: State, wo
     assert words in text
 
 
+def test_without_workloads_in_the_settings_there_is_no_policy_and_nothing_fails() -> None:
+    none = replace(PROCESS, policy_version=0)
+    found = services(replace(LEDGER, processes=[none]), replace(ROUTER, processes=[none]))
+    told = [item for item in found if item.check == "policy"]
+    assert {(item.part, item.state) for item in told} == {
+        ("ledger", State.WARNING),
+        ("router", State.WARNING),
+    }
+    assert all("[workloads.NAME]" in item.todo for item in told)
+
+
 def test_processes_that_share_an_address_each_have_their_lines() -> None:
     two = replace(ROUTER, expected=2, processes=[PROCESS, replace(PROCESS, index=1, policy_version=6)])
     found = services(LEDGER, two)
@@ -307,9 +318,10 @@ def test_a_models_folder(home: Home, check: str, state: State, words: str) -> No
         (replace(REPLICA, states={}), "not in its repository"),
         (replace(REPLICA, states={"1": "READY", "2": "UNAVAILABLE"}), "version 2: UNAVAILABLE"),
         (replace(REPLICA, mute={"1": "a probe got no answer"}), "says ready and makes no token"),
+        (replace(REPLICA, mute={"1": "a probe got no answer"}), "restart its container"),
         (replace(REPLICA, missing_inputs=["text_input"]), "lacks the inputs text_input"),
     ],
-    ids=["down", "no model", "a version is not loaded", "a dead process", "another contract"],
+    ids=["down", "no model", "a version is not loaded", "a dead process", "its cure", "another contract"],
 )
 def test_a_replica_that_serves_nobody_fails(replica: Replica, words: str) -> None:
     found, text = said(checks_upstreams.home(replace(HOME, replicas=[replica])), "replica gpu:8001")
