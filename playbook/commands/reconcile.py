@@ -155,6 +155,9 @@ def _read(invoice: Path, provider: str) -> tuple[Bill, int]:
         raise stopped(str(error), GIVE_COSTS) from None
     except OSError as error:
         raise stopped(f"{invoice} can't be read: {error.strerror or error}", GIVE_COSTS) from None
+    # Half a bill would be explained as well as a whole one: what it lacks was "booked and not billed".
+    if export.reading.problem:
+        raise stopped(f"{invoice} is not whole: {export.reading.problem}", GIVE_COSTS)
     if usage and not bill.lines:
         raise stopped(
             f"{invoice} says what was used, not what was billed ({export.format})",

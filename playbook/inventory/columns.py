@@ -28,6 +28,7 @@ _TYPES: dict[str, pa.DataType] = {
     "billed_nanos": pa.int64(),
     "quantity": pa.decimal128(38, 15),
     "row_key": KEY,
+    "known_by_id": pa.bool_(),
     "long_context": pa.bool_(),
 }
 SCHEMA = pa.schema([(field.name, _TYPES.get(field.name, TEXT)) for field in fields(UsageRow)])

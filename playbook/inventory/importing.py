@@ -181,6 +181,9 @@ def _cleared(
     """
     name, mine = export.path.name, _by(split.groupings if split else ())
     before = store.options(file_sha256)
+    if before is None and store.has_rows(file_sha256):
+        # Of an import that was interrupted: under another project they would stay beside the new ones.
+        store.remove_file(file_sha256)
     other_project = before is not None and before.get("project", "") != options.get("project", "")
     if other_project and not replace:
         raise ConflictError(

@@ -64,6 +64,8 @@ class UsageRow:
     for itself; empty for single requests."""
     unpriced: str = ""
     """Why a list price of the tokens can't be told, such as `audio tokens`."""
+    known_by_id: bool = False
+    """The key is that of an id that the export gives the request: another row with it is the same fact."""
     long_context: bool | None = None
     """Whether all of the row's requests are above, or all below, the threshold of long-context prices."""
 

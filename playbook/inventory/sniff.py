@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from playbook.inventory import csv_chunks
@@ -106,7 +107,9 @@ class Export:
             if repeats is None or not table.num_rows:
                 yield table, bad
                 continue
-            keys = repeats.numbered(table.column("row_key").combine_chunks())
+            said = table.column("row_key").combine_chunks()
+            known = table.column("known_by_id").combine_chunks()
+            keys = pc.if_else(known, said, repeats.numbered(said))
             yield table.set_column(table.schema.get_field_index("row_key"), "row_key", keys), bad
 
     def _tables(self, block_rows: int) -> Iterator[tuple[pa.Table, list[BadRow]]]:

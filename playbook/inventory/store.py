@@ -99,6 +99,14 @@ class Store:
         ).result_rows
         return json.loads(rows[0][0]) if rows else None
 
+    def has_rows(self, file_sha256: str) -> bool:
+        """True if rows of a file are there."""
+        rows = self._client.query(
+            "SELECT 1 FROM homeward.usage WHERE file_sha256 = {sha:String} LIMIT 1",
+            parameters={"sha": file_sha256},
+        ).result_rows
+        return bool(rows)
+
     def otherwise_split(self, source: str, split: Split) -> list[Covered]:
         """Buckets of the same times that are split by other dimensions or are of another width."""
         rows = self._client.query(
@@ -215,7 +223,7 @@ def complete(table: pa.Table, source: str, file_sha256: str, import_time: dateti
     length = table.num_rows
     moment = pa.repeat(pa.scalar(micros(import_time), pa.int64()), length).cast(TIME)
     table = (
-        table.drop_columns(["long_context"])
+        table.drop_columns(["known_by_id", "long_context"])
         .append_column("source", constant(source, length))
         .append_column("file_sha256", constant(file_sha256, length))
         .append_column("import_time", moment)

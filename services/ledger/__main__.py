@@ -19,6 +19,7 @@ from services.common.settings import DEFAULT_FILE, SettingsError
 from services.common.telemetry.setup import start_logging, start_tracing
 from services.ledger.adapters.clickhouse import MIGRATIONS
 from services.ledger.adapters.journal.budgets import Budgets
+from services.ledger.adapters.journal.claims import Claims
 from services.ledger.adapters.journal.database import BrokenChainError, Database, JournalAddressError
 from services.ledger.adapters.journal.decisions import Decisions
 from services.ledger.adapters.journal.entries import Entries
@@ -102,6 +103,7 @@ async def main() -> None:
             config.clickhouse,
             entries,
             budgets,
+            Claims(database, settings.remember_s) if database.shared else None,
             {upstream: name for name, pool in config.pools.items() for upstream in pool.upstreams},
             max_rows=settings.spool_rows,
             remember_s=settings.remember_s,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
@@ -25,6 +26,7 @@ from services.ledger.closing import PoolCloser
 from services.ledger.config import PoolSettings
 from services.ledger.core.book import Kind
 from services.ledger.core.booking import BookedOtherwiseError
+from services.ledger.core.clock import steady
 from services.ledger.core.corrections import Scope
 from services.ledger.repricing import Repriced, Repricer
 
@@ -60,7 +62,8 @@ class Corrector:
         self._entries = entries
         self._pools = pools
         self._settings = settings
-        self._closer = PoolCloser(entries, pools, clock)
+        # Nothing is taken back of a period that was closed before it was over.
+        self._closer = PoolCloser(entries, pools, steady(clock, time.monotonic))
         # The thread and the callers of `reprice` take turns: each reads what the other has booked.
         self._turn = threading.Lock()
         self._stopping = threading.Event()

@@ -120,7 +120,9 @@ class Repricer:
                 self._wait(store, error.entry_id, deadline)
                 continue
             if unknown_count is not None:
-                return Repriced(unknown_count=unknown_count)
+                result = _result(done) if done else Repriced()
+                result.unknown_count = unknown_count
+                return result
 
     def complete(self, store: CorrectionStore, entry: Entry) -> None:
         """Brings an entry's rows to ClickHouse, and confirms it."""

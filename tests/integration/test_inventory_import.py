@@ -311,6 +311,66 @@ async def test_an_interrupted_import_is_run_again_and_counts_once(store: Stack, 
     assert cost == expected
 
 
+async def test_an_interrupted_import_is_run_again_under_another_project_and_counts_once(
+    store: Stack, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(HEAD + "".join(f"2026-01-01 00:00:00,gpt-4o,,{n % 50},3\n" for n in range(60_000)))
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(_: int, rows: int) -> None:
+        raise Interrupted
+
+    def interrupted() -> None:
+        client = connect(server(store))
+        try:
+            with pytest.raises(Interrupted):
+                import_file(
+                    open_export(path),
+                    Pricer(PriceList([])),
+                    Namer(None),
+                    Store(client),
+                    now=datetime.now(UTC),
+                    options={},
+                    advance=stop,
+                )
+        finally:
+            client.close()
+
+    await asyncio.to_thread(interrupted)
+    assert (await totals(store))[0] > 0
+    await run(store, path, "--project", "care")
+    assert await store.query("SELECT project, count() FROM homeward.usage FINAL GROUP BY project") == [
+        ("care", 60_000)
+    ]
+
+
+LINE = '{"timestamp":1767225600,"model":"gpt-4o","usage":{"prompt_tokens":5,"completion_tokens":5}%s}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (2 * (LINE % ',"id":"a"'), 1),
+        (2 * (LINE % ""), 2),
+        ((LINE % ',"id":"a"') + 2 * (LINE % "") + (LINE % ',"id":"b"') + (LINE % ',"id":"a"'), 4),
+        ("time,model,input_tokens,output_tokens,request_id\n" + 2 * "2026-01-01,gpt-4o,5,5,a\n", 1),
+        ("time,model,input_tokens,output_tokens,request_id\n" + 2 * "2026-01-01,gpt-4o,5,5,\n", 2),
+        ("time,model,input_tokens,output_tokens\n" + 2 * "2026-01-01,gpt-4o,5,5\n", 2),
+    ],
+)
+async def test_a_request_that_stands_twice_in_a_file_counts_once_if_it_has_an_id(
+    store: Stack, tmp_path: Path, text: str, count: int
+) -> None:
+    path = tmp_path / "log"
+    path.write_text(text)
+    for _ in range(2):
+        await run(store, path)
+        assert (await totals(store))[0] == count
+
+
 async def test_a_request_log_keeps_fingerprints_and_counts_but_no_text(store: Stack, tmp_path: Path) -> None:
     secret = "my card ends in 4711"
     path = tmp_path / "log.jsonl"

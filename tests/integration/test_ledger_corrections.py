@@ -6,9 +6,11 @@ import asyncio
 import json
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -23,8 +25,17 @@ from typer.testing import CliRunner
 from playbook.commands.pools import pools
 from playbook.commands.reprice import reprice as reprice_command
 from playbook.commands.unknown import unknown
+from services.common.errors import DomainError
 from services.common.settings import ClickHouse
+from services.ledger.adapters import corrections
 from services.ledger.adapters.clickhouse import connect
+from services.ledger.adapters.corrections import CorrectionStore
+from services.ledger.adapters.journal.database import Database
+from services.ledger.adapters.journal.entries import Entries
+from services.ledger.adapters.prices import PriceList
+from services.ledger.config import PriceSettings
+from services.ledger.core.corrections import Scope
+from services.ledger.repricing import Repriced, Repricer
 from tests.support.booking import becomes, journal_count, verified
 from tests.support.stack import SECRETS, WAIT_S, Stack, until
 
@@ -389,6 +400,45 @@ async def test_a_ledger_killed_between_journal_and_clickhouse_finishes_at_the_en
     await whole(stack)
     raised = await reprice(stack, model="cut-off")
     assert (raised.leg_count, raised.found_count, raised.difference_nanos) == (1, 0, 2_000_000)
+    await whole(stack)
+
+
+async def test_a_request_that_goes_on_after_a_crash_tells_what_it_booked_before(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if what was left to do has come to nothing meanwhile."""
+    await record(stack, *(
+        leg(NOW_S - 7200 + number, (1000, 0, 0, 0, 0), upstream="cloud", provider="cut", model=model,
+            target=leg_pb2.TARGET_CLOUD)
+        for number, model in enumerate(("first", "second", "second"))
+    ))  # fmt: skip
+    monkeypatch.setattr(corrections, "PAGE_LEGS", 1)
+    scope = Scope((NOW_S - 7200) * US, (NOW_S - 7000) * US, provider="cut")
+    request_id, stopping = os.urandom(16), threading.Event()
+
+    def stops_as_it_books() -> int:
+        stopping.set()
+        return NOW_S * US
+
+    def go(models: Sequence[str], clock: Callable[[], int], stopping: threading.Event) -> Repriced:
+        prices = [
+            PriceSettings(
+                provider="cut", model=model, input_usd_per_mtok=Decimal(2), output_usd_per_mtok=Decimal(2)
+            )
+            for model in models
+        ]
+        file = stack.folder / "ledger" / "journal.sqlite"
+        with closing(Database(f"sqlite:///{file}")) as database, writer(stack) as client:
+            made = Repricer(Entries(database), PriceList(prices), None, clock, stopping)
+            return made.reprice(CorrectionStore(client), scope, request_id, "test")
+
+    with pytest.raises(DomainError, match="about to stop"):
+        await asyncio.to_thread(go, ["first", "second"], stops_as_it_books, stopping)
+    assert entry(stack, f"reprice/{request_id.hex()}/0", "json_extract(detail, '$.last')") == 0
+    booked = entry(stack, f"reprice/{request_id.hex()}/0")
+    for _ in range(2):
+        done = await asyncio.to_thread(go, ["first"], lambda: NOW_S * US, threading.Event())
+        assert done == Repriced(booked, 1, 1, 2, 2_000_000)
     await whole(stack)
 
 

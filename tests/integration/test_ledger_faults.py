@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from homeward.common.v1 import leg_pb2
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 from tests.support.booking import (
+    SETTINGS,
     Callers,
     all_booked,
     assert_whole,
@@ -39,6 +41,7 @@ DAYS = 10
 """In one month or two: each has its own parts in ClickHouse."""
 LEGS = 2_000
 SPOOL_ROWS = 10_000
+PERIOD_S = 10
 UNCONFIRMED = "kind = 'legs' AND NOT confirmed"
 
 
@@ -282,6 +285,33 @@ async def test_a_clock_that_jumps_back_and_forth(tmp_path: Path) -> None:
         await callers.book(LEGS)
         await assert_whole(stack, callers.sent)
         assert journal_count(stack, what="max(book_unix_us) - min(book_unix_us)") > 29 * 86_400 * 10**6
+
+
+async def test_a_clock_that_leaps_forth_closes_no_period_that_is_not_over(tmp_path: Path) -> None:
+    offset = tmp_path / "offset_s"
+    offset.write_text("0")
+    (tmp_path / "sitecustomize.py").write_text(CLOCK.format(file=str(offset)))
+    (tmp_path / "stack").mkdir()
+    settings = SETTINGS.replace("settle_s = 1", f"settle_s = 1\nperiod_s = {PERIOD_S}")
+    async with Stack(tmp_path / "stack", settings, PYTHONPATH=str(tmp_path)) as stack:
+        await stack.start("clickhouse", "ledger")
+        served = leg_of_nobody(1)
+        served.MergeFrom(leg_pb2.Leg(target=leg_pb2.TARGET_SOVEREIGN, upstream="home", latency_us=1))
+        served.start_time.FromSeconds(int(time.time()) - 2 * PERIOD_S)
+        async with aio.insecure_channel(f"127.0.0.1:{stack.ports['ledger']}") as channel:
+            await ledger_pb2_grpc.LedgerServiceStub(channel).Record(ledger_pb2.RecordRequest(legs=[served]))
+        await becomes(lambda: last_period(stack) > 0, "a period is closed")
+        offset.write_text("86400")
+        began_s = int(time.time())
+        await becomes(lambda: last_period(stack) >= began_s, "a period since then is closed too")
+        assert last_period(stack) + PERIOD_S <= time.time()
+        await stack.kill("clickhouse")
+
+
+def last_period(stack: Stack) -> int:
+    """When the last period that is closed began, in seconds since 1970; 0 if there is none."""
+    what = "coalesce(max(json_extract(detail, '$.period_start_unix_s')), 0)"
+    return journal_count(stack, "kind = 'pool_period'", what)
 
 
 async def ask(stack: Stack, count: int) -> set[str]:

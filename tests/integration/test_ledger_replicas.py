@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from services.common.stages import SHADOWED
 from services.ledger.adapters.journal.database import Database
 from services.ledger.adapters.journal.decisions import Decisions
 from services.ledger.adapters.journal.entries import Entries
+from services.ledger.core.book import Kind
+from tests.support.booking import becomes, verified
+from tests.support.journal import tamper
 from tests.support.policy import moved, policy_of, proposal
 from tests.support.postgres import ESCAPED, PASSWORD, Postgres
 from tests.support.refusals import info_of
@@ -155,6 +159,19 @@ class Ledgers:
         self.sent = 0
         self._second: asyncio.subprocess.Process | None = None
 
+    def waiting(self, name: str) -> int:
+        """Legs in the spool of a ledger."""
+        folder = {"first": "ledger", "second": "second"}[name]
+        with closing(
+            sqlite3.connect(f"file:{self.stack.folder / folder}/spool.sqlite?mode=ro", uri=True)
+        ) as db:
+            return int(db.execute("SELECT count(*) FROM item").fetchone()[0])
+
+    async def kill_second(self) -> None:
+        assert self._second is not None
+        self._second.kill()
+        await asyncio.wait_for(self._second.wait(), WAIT_S)
+
     async def start_second(self) -> None:
         part = self.stack.parts["ledger"]
         environment = {
@@ -214,8 +231,8 @@ def decision(version: int, rate_ppm: int) -> ledger_pb2.DecideRequest:
     return proposal(moved(row, SHADOWED, rate_ppm=rate_ppm), version)
 
 
-async def record(ledgers: Ledgers, name: str, count: int) -> None:
-    """Books legs at one of the ledgers; `ledgers.sent` counts those that it has acknowledged."""
+def made(count: int) -> list[leg_pb2.Leg]:
+    """Legs of the cloud."""
     legs = []
     for number in range(count):
         leg = leg_pb2.Leg(
@@ -243,9 +260,19 @@ async def record(ledgers: Ledgers, name: str, count: int) -> None:
         )
         leg.start_time.FromSeconds(1_790_000_000 + number)
         legs.append(leg)
+    return legs
+
+
+async def send(ledgers: Ledgers, name: str, legs: Sequence[leg_pb2.Leg]) -> None:
+    """Sends legs to a ledger that has not had them."""
     async with ledgers.client(name) as stub:
         answer = await stub.Record(ledger_pb2.RecordRequest(legs=legs), timeout=WAIT_S)
-    assert answer.booked_count == count
+    assert answer.booked_count == len(legs)
+
+
+async def record(ledgers: Ledgers, name: str, count: int) -> None:
+    """Books legs at one of the ledgers; `ledgers.sent` counts those that it has acknowledged."""
+    await send(ledgers, name, made(count))
     ledgers.sent += count
 
 
@@ -254,10 +281,11 @@ async def assert_booked(ledgers: Ledgers) -> None:
     query = "SELECT count(), uniqExact(leg_id), sum(cost_nanos) FROM homeward.legs"
 
     async def all_there() -> bool:
-        return bool((await ledgers.stack.query(query))[0][0] >= ledgers.sent)
+        rows = (await ledgers.stack.query(query))[0][0]
+        return bool(rows >= ledgers.sent and not any(map(ledgers.waiting, ledgers.ports)))
 
     try:
-        await until(all_there, f"{ledgers.sent} rows")
+        await until(all_there, f"{ledgers.sent} rows, and no leg waits")
     except AssertionError as error:
         raise AssertionError(f"{error}\n{ledgers.logs()}") from error
     with closing(Database(ledgers.journal_url)) as database:
@@ -322,6 +350,55 @@ async def test_two_ledgers_book_into_one_chain_also_if_one_is_killed(ledgers: Le
     await assert_booked(ledgers)
 
 
+async def test_legs_that_a_router_sends_to_a_second_ledger_are_booked_once(
+    ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has them on its disk and fell silent before it answered; then it comes back."""
+    legs = made(120)
+    await asyncio.to_thread(ledgers.server.stop)
+    try:
+        await send(ledgers, "first", legs[:80])
+        await ledgers.stack.kill("ledger")
+        await send(ledgers, "second", legs[40:])
+    finally:
+        await asyncio.to_thread(ledgers.server.start)
+    await becomes(lambda: ledgers.waiting("second") == 0, "the second has booked its legs")
+    assert ledgers.waiting("first") == 80
+    await ledgers.stack.start("ledger")
+    ledgers.sent += len(legs)
+    await assert_booked(ledgers)
+    # And all at once, to both.
+    for _ in range(5):
+        legs = made(60)
+        await asyncio.gather(*(send(ledgers, name, legs) for name in ("first", "second")))
+        ledgers.sent += len(legs)
+    await assert_booked(ledgers)
+    monkeypatch.setenv("HOMEWARD_JOURNAL_URL", ledgers.journal_url)
+    told = await verified(ledgers.stack)
+    assert (told["whole"], told["difference"], told["legs"]) == (True, None, ledgers.sent)
+
+
+async def test_a_batch_that_lost_legs_to_another_ledger_is_the_same_after_a_crash(ledgers: Ledgers) -> None:
+    """Killed between entry and rows, when what is claimed has changed since."""
+    legs = made(90)
+    await send(ledgers, "first", legs[:50])
+    await becomes(lambda: ledgers.waiting("first") == 0, "the first has booked its legs")
+    await ledgers.stack.kill("clickhouse")
+    await send(ledgers, "second", legs[20:])
+    with closing(Database(ledgers.journal_url)) as database:
+        entries = Entries(database)
+        await becomes(lambda: bool(entries.unconfirmed(Kind.LEGS)), "the second has its entry")
+        [entry] = entries.unconfirmed(Kind.LEGS)
+    assert (entry.draft.leg_count, entry.draft.detail["left_out"]) == (40, [[0, 30]])
+    await ledgers.kill_second()
+    # As after a week: nobody knows any more what the first has booked.
+    tamper(ledgers.journal_url, "DELETE FROM leg_claim")
+    await ledgers.stack.start("clickhouse")
+    await ledgers.start_second()
+    ledgers.sent += len(legs)
+    await assert_booked(ledgers)
+
+
 async def test_while_postgresql_is_away_legs_are_taken_and_decisions_are_not(ledgers: Ledgers) -> None:
     await asyncio.to_thread(ledgers.server.stop)
     try:
@@ -352,6 +429,6 @@ async def test_while_postgresql_is_away_legs_are_taken_and_decisions_are_not(led
 
 async def test_no_log_has_the_password_of_the_journal(ledgers: Ledgers) -> None:
     said = ledgers.logs()
-    assert said.count("listening") == 3
+    assert said.count("listening") == 5
     assert PASSWORD not in said
     assert ESCAPED not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -287,3 +288,27 @@ async def test_what_is_no_bill_is_told_and_not_called_equal(
     assert (result.exit_code, result.stdout) == (1, "")
     assert message in result.stderr
     assert str(file) in result.stderr
+
+
+@pytest.mark.parametrize("by_what", ["focus", "pages"])
+async def test_a_bill_that_is_cut_off_is_told_and_not_compared(
+    ledger: Stack, tmp_path: Path, by_what: str
+) -> None:
+    """Of half a bill the difference would be explained: as what was booked and not billed."""
+    if by_what == "focus":
+        head = "BilledCost,BillingCurrency,ChargePeriodStart,ChargePeriodEnd,ProviderName,ServiceCategory"
+        rows = [
+            f"0.00{number:04},USD,2026-11-02,2026-11-03,OpenAI,AI and Machine Learning,model {number % 7}"
+            for number in range(600)
+        ]
+        whole = "\n".join((f"{head},ServiceName", *rows, "")).encode()
+    else:
+        whole = pages(tmp_path / "whole.json", INVOICE * 40).read_bytes()
+    packed = gzip.compress(whole)
+    file = tmp_path / "costs.gz"
+    file.write_bytes(packed)
+    assert "not whole" not in ask(ledger, file, "--provider", "openai", "--tolerance", "100").output
+    file.write_bytes(packed[: len(packed) // 2])
+    result = ask(ledger, file, "--provider", "openai", "--tolerance", "100")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{file} is not whole" in result.stderr

@@ -118,6 +118,7 @@ def _table(values: Columns, reading: Reading) -> pa.Table:
         "billed_nanos": values.billed,
         "currency": constant("USD", length) if has_cost else empty,
         "row_key": keys,
+        "known_by_id": pa.array([bool(name) for name in values.ids or ()] or [False] * length, pa.bool_()),
         "unpriced": _mapped(texts["tier"], _unpriced),
     }
     return pa.table(

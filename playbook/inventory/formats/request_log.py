@@ -130,6 +130,7 @@ def _row(line: int, record: Mapping[str, Any], reading: Reading) -> UsageRow:
         fingerprint=request_fingerprint,
         row_key=row_key("request_log", reading.project, *identity),
         unpriced=unpriced,
+        known_by_id=bool(named["id"]),
     )
 
 

@@ -28,6 +28,7 @@ from services.common.outbox import Outbox, OutboxFullError, Put
 from services.common.settings import ClickHouse
 from services.ledger.adapters import clickhouse
 from services.ledger.adapters.journal.budgets import Budgets
+from services.ledger.adapters.journal.claims import Claims
 from services.ledger.adapters.journal.entries import Entries
 from services.ledger.adapters.prices import PriceList
 from services.ledger.adapters.shipper import Shipper
@@ -62,6 +63,7 @@ class Spool:
         settings: ClickHouse,
         entries: Entries,
         budgets: Budgets | None,
+        claims: Claims | None,
         pools: Mapping[str, str],
         *,
         max_rows: int,
@@ -75,6 +77,7 @@ class Spool:
             settings: of ClickHouse.
             entries: the journal.
             budgets: settled as legs are booked.
+            claims: what other ledgers on the journal have booked; None if there are none.
             pools: the GPU pool of each upstream that belongs to one.
             max_rows: legs that may wait.
             remember_s: seconds for which the id of a leg that has left still counts as booked.
@@ -88,7 +91,7 @@ class Spool:
             remember_s=remember_s,
             outbox_id=os.urandom(16),
         )
-        self._shipper = Shipper(prices, entries, budgets, pools)
+        self._shipper = Shipper(prices, entries, budgets, claims, pools)
         self._settings = settings
         self._max_rows = max_rows
         self._loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ MAX_LEG_NANOS = 10**14
 """The largest cost of one leg that is believed, $100,000; above it the cost is unknown. The sum over the legs
 of a batch then fits 64 bits."""
 MAX_BATCH_LEGS = 50_000
+LEFT_OUT = "left_out"
+"""In an entry's detail: rows of its batch that another ledger had booked."""
 _MAX_PRODUCT = 2**62
 
 
@@ -122,7 +124,11 @@ class Priced:
 
 
 def book_batch(
-    batch: str, legs: Legs, look_up: LookUp, pools: Mapping[str, str]
+    batch: str,
+    legs: Legs,
+    look_up: LookUp,
+    pools: Mapping[str, str],
+    left_out: Sequence[Sequence[int]] = (),
 ) -> tuple[Priced, book.Draft]:
     """Prices a batch, and adds up its entry.
 
@@ -131,10 +137,11 @@ def book_batch(
         legs: at most MAX_BATCH_LEGS.
         look_up: where rates come from.
         pools: the GPU pool of each upstream that belongs to one.
+        left_out: which rows of the batch are not among the legs, as it was sealed: from and before which.
     """
     used: list[tuple[str, str, Holding]] = []
     priced = _price(legs, look_up, pools, used)
-    detail = {
+    detail: dict[str, Any] = {
         "rates": [
             {
                 "provider": provider,
@@ -147,6 +154,8 @@ def book_batch(
         ],
         "pools": {name: pools[name] for name in legs.upstream.texts if name in pools},
     }
+    if left_out:
+        detail[LEFT_OUT] = [list(stretch) for stretch in left_out]
     return priced, book.draft(book.Kind.LEGS, batch, lines(legs, priced), detail=detail)
 
 

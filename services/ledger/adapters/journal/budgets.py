@@ -26,8 +26,6 @@ __all__ = ["Budgets", "Release", "Reserve", "Spent", "Standing"]
 LATE_S = 8 * DAY_S
 """For how long after its period has ended money stays set aside: a router may keep a leg for a week, and if
 its cost is unknown, what was set aside counts. A period that has ended stops nobody."""
-KEEP_S = 400 * DAY_S
-"""For how long after its end a period is kept: the same month of the year before, with room."""
 CLEAN_EVERY_S = 3600
 CHUNK = 500
 """Parameters of one statement: far below the limit of any database."""
@@ -270,7 +268,8 @@ def _read_pages(db: Connection, keys: Iterable[Key]) -> dict[Key, Page]:
 
 
 def _clean(db: Connection, now_unix_s: int) -> None:
-    """Lets go what was set aside in periods that are long over, and periods of a year before."""
+    """Lets go what was set aside in periods that are long over. What was spent stays, one row a period: a
+    clock that is years ahead for once would take the present month with it."""
     over = now_unix_s - LATE_S
     db.execute(sql.delete(_held).where(_held.c.period_end <= over))
     db.execute(
@@ -278,7 +277,6 @@ def _clean(db: Connection, now_unix_s: int) -> None:
         .where(_pages.c.period_end <= over, _pages.c.reserved_nanos != 0)
         .values(reserved_nanos=0)
     )
-    db.execute(sql.delete(_pages).where(_pages.c.period_end <= now_unix_s - KEEP_S))
 
 
 def _values(page: Page) -> tuple[int, int, int]:

@@ -68,7 +68,7 @@ class Database:
             self._address,
             # An error's text would carry the values of the rows.
             hide_parameters=True,
-            pool_pre_ping=self._shared,
+            pool_pre_ping=self.shared,
             pool_size=_CONNECTIONS,
             max_overflow=0,
             pool_timeout=WAIT_S,
@@ -76,7 +76,7 @@ class Database:
         )
         # SQLite's writers wait by polling, which is unfair to the patient; threads of one process queue here.
         self._writer: threading.Lock | None = None
-        if self._shared:
+        if self.shared:
             sql.event.listen(self._engine, "connect", _careful)
         else:
             self._writer = threading.Lock()
@@ -101,7 +101,7 @@ class Database:
         """
         connection = self._engine.connect
         options: dict[str, Any] = {"homeward_writing": True}
-        if self._shared:
+        if self.shared:
             # Who waited for a head must see what its last holder wrote, whatever the server's default.
             options["isolation_level"] = "READ COMMITTED"
         with self._turn(), self._telling(), connection().execution_options(**options) as db, db.begin():
@@ -114,7 +114,7 @@ class Database:
         Raises:
             DomainError: STORAGE_UNAVAILABLE.
         """
-        options = {"isolation_level": "REPEATABLE READ"} if self._shared else {}
+        options = {"isolation_level": "REPEATABLE READ"} if self.shared else {}
         connection = self._engine.connect
         with self._telling(), connection().execution_options(**options) as db, db.begin():
             yield db
@@ -124,7 +124,8 @@ class Database:
         self._engine.dispose()
 
     @property
-    def _shared(self) -> bool:
+    def shared(self) -> bool:
+        """True if many ledgers may have it: PostgreSQL."""
         return self._address.get_backend_name() == "postgresql"
 
     @property
@@ -134,7 +135,7 @@ class Database:
         return plain.render_as_string(hide_password=True)
 
     def _connecting(self) -> dict[str, Any]:
-        if self._shared:
+        if self.shared:
             return {"connect_timeout": WAIT_S, "application_name": "homeward-ledger"}
         return {"timeout": WAIT_S}
 
@@ -145,7 +146,7 @@ class Database:
             return
         with self.writing() as db:
             # Ledgers that start together would all find a table missing, and all but one fail to make it.
-            if self._shared:
+            if self.shared:
                 db.execute(sql.select(sql.func.pg_advisory_xact_lock(_CREATING)))
             metadata.create_all(db)
 

@@ -34,6 +34,7 @@ async def spool(
         ClickHouse(url="http://127.0.0.1:1"),
         Entries(database),
         None,
+        None,
         {},
         max_rows=1000,
         remember_s=60,

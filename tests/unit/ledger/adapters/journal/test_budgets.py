@@ -18,7 +18,6 @@ from services.common.budgets import DAY_S, covering, period_start, rules_of
 from services.common.ids import uuid7
 from services.common.settings import Budget
 from services.ledger.adapters.journal.budgets import (
-    KEEP_S,
     LATE_S,
     Budgets,
     Release,
@@ -153,8 +152,18 @@ def test_money_of_legs_that_never_came_stands_until_its_period_is_over(
     assert pages(budgets)["daily"] == Page()
     assert pages(budgets)["soft"] == Page(0, 60), "a month is longer"
     assert rows(database, "reservation") == 1
-    Budgets(database, SETTINGS).change([Release(leg(2), 0)], NOON + 31 * DAY_S + KEEP_S)
-    assert (rows(database, "reservation"), rows(database, "budget_period")) == (0, 0)
+    Budgets(database, SETTINGS).change([Release(leg(2), 0)], NOON + 31 * DAY_S + LATE_S)
+    assert rows(database, "reservation") == 0
+
+
+def test_a_clock_that_was_far_ahead_leaves_what_is_spent(database: Database) -> None:
+    dollar = 10**9
+    month = {"month": Budget(limit_usd=Decimal(10))}
+    budgets = Budgets(database, month)
+    budgets.change([reserve(1, 2 * dollar)], NOON)
+    settle(database, budgets, spent(1, dollar))
+    Budgets(database, month).change([Release(leg(2), 0)], NOON + 500 * DAY_S)
+    assert pages(budgets)["month"] == Page(dollar)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
