@@ -181,11 +181,16 @@ def test_without_shadow_it_says_what_to_do_with_code_1(tmp_path: Path) -> None:
     assert done.stderr.startswith("no shadow answers at 127.0.0.1:9\nNext: start everything with `make run`")
 
 
-def test_a_workload_that_is_misspelt_is_told(tmp_path: Path, shadow: Shadow) -> None:
-    file = tmp_path / "homeward.toml"
+def know_triage(folder: Path) -> None:
+    """Has the settings know the workload, and no classifier that would know more."""
+    file = folder / "homeward.toml"
     file.write_text(
         f'{file.read_text()}[classifier]\ngrpc = "127.0.0.1:9"\n[workloads.triage]\nowner = "care"\n'
     )
+
+
+def test_a_workload_that_is_misspelt_is_told(tmp_path: Path, shadow: Shadow) -> None:
+    know_triage(tmp_path)
     shadow.error = DomainError(Reason.WORKLOAD_NOT_FOUND, "no workload 'traige'", workload="traige")
     done = run(tmp_path, "cutover", "traige")
     assert done.exit_code == 1
@@ -195,10 +200,7 @@ def test_a_workload_that_is_misspelt_is_told(tmp_path: Path, shadow: Shadow) -> 
 
 
 def test_a_workload_that_only_has_a_name_is_told_what_it_lacks(tmp_path: Path, shadow: Shadow) -> None:
-    file = tmp_path / "homeward.toml"
-    file.write_text(
-        f'{file.read_text()}[classifier]\ngrpc = "127.0.0.1:9"\n[workloads.triage]\nowner = "care"\n'
-    )
+    know_triage(tmp_path)
     shadow.error = DomainError(Reason.WORKLOAD_NOT_FOUND, "no workload 'triage'", workload="triage")
     done = run(tmp_path, "cutover", "triage")
     assert done.exit_code == 1

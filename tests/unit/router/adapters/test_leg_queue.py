@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ import pytest
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 from services.common.outbox import Outbox
-from services.common.words import Evidence, Outcome, Purpose, Target, TaskType
 from services.router.adapters import leg_queue
 from services.router.adapters.leg_queue import LegQueue
 from services.router.core.leg import Leg
-from services.router.core.usage import UNKNOWN
+from tests.support.router_leg import LEG
 from tests.support.stack import WAIT_S, until
 
 REFUSED = "refused"
@@ -56,36 +56,7 @@ def leg_id(number: int) -> bytes:
 
 
 def leg(number: int, upstream: str = "openai") -> Leg:
-    return Leg(
-        leg_id=leg_id(number),
-        request_id=leg_id(number),
-        trace_id=bytes(16),
-        span_id=bytes(8),
-        trace_sampled=True,
-        start_unix_ns=1_700_000_000_000_000_000,
-        workload="triage",
-        evidence=Evidence.DECLARED,
-        task_type=TaskType.UNSPECIFIED,
-        key_name="crm",
-        purpose=Purpose.PRODUCTION,
-        target=Target.CLOUD,
-        upstream=upstream,
-        provider="openai",
-        region="",
-        model_requested="gpt-4o",
-        model="gpt-4o",
-        api="chat.completions",
-        streamed=False,
-        usage=UNKNOWN,
-        latency_us=1,
-        ttft_us=None,
-        outcome=Outcome.OK,
-        http_status=200,
-        error_reason="",
-        attempts=1,
-        policy_version=1,
-        sample_id=b"",
-    )
+    return replace(LEG, leg_id=leg_id(number), request_id=leg_id(number), upstream=upstream)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -11,48 +12,18 @@ from homeward.shadow.v1 import shadow_pb2
 
 from services.common.errors import DomainError, Reason
 from services.common.sampling import Sampling
-from services.common.words import Evidence, Outcome, Purpose, Target, TaskType
+from services.common.words import Target
 from services.router.adapters import shadow as adapter
 from services.router.adapters.shadow import ShadowAdapter
-from services.router.core.leg import Leg
 from services.router.core.sampling import Bar, BarredError, Origin, Sample, Step
-from services.router.core.usage import UNKNOWN
 from services.router.submission import submission
+from tests.support.router_leg import LEG
 from tests.support.shadow_recorder import Behaviour, ShadowRecorder, stall, take
 from tests.support.stack import until
 
 ORIGIN = Origin("triage", Sampling(b"e" * 16, 3, 10_000, bytes(16)), 1_700_000_000_123_456_789)
 WAITING = 4
-LEG = Leg(
-    leg_id=bytes(16),
-    request_id=bytes(16),
-    trace_id=bytes(16),
-    span_id=bytes(8),
-    trace_sampled=False,
-    start_unix_ns=0,
-    workload="triage",
-    evidence=Evidence.DECLARED,
-    task_type=TaskType.UNSPECIFIED,
-    key_name="crm",
-    purpose=Purpose.PRODUCTION,
-    target=Target.SOVEREIGN,
-    upstream="u",
-    provider="p",
-    region="",
-    model_requested="m",
-    model="m",
-    api="chat.completions",
-    streamed=False,
-    usage=UNKNOWN,
-    latency_us=1000,
-    ttft_us=100,
-    outcome=Outcome.OK,
-    http_status=200,
-    error_reason="",
-    attempts=1,
-    policy_version=1,
-    sample_id=b"",
-)
+AT_HOME = replace(LEG, target=Target.SOVEREIGN)
 
 
 async def full() -> None:
@@ -303,7 +274,7 @@ async def test_legs_of_long_ago_are_not_told_as_the_last_minutes(
     shadow: ShadowRecorder, router: ShadowAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shadow.stop()
-    router.leg(LEG)
+    router.leg(AT_HOME)
     router.count(ORIGIN, Step.ELIGIBLE)
 
     async def in_hand() -> bool:
@@ -311,7 +282,7 @@ async def test_legs_of_long_ago_are_not_told_as_the_last_minutes(
 
     await until(in_hand, "a report that nobody takes")
     # One that is in the report, one that waits for the next; and both are as of long ago.
-    router.leg(LEG)
+    router.leg(AT_HOME)
     router.count(ORIGIN, Step.INELIGIBLE, Bar.API)
     monkeypatch.setattr(adapter, "STALE_S", 0.0)
     await router._send_report()
@@ -319,7 +290,7 @@ async def test_legs_of_long_ago_are_not_told_as_the_last_minutes(
     await shadow.start()
     await counted(shadow, eligible=1, ineligible__api=1)
     assert shadow.legs() == {}
-    router.leg(LEG)
+    router.leg(AT_HOME)
 
     async def told() -> bool:
         return shadow.legs() == {("triage", Target.SOVEREIGN): (1, 0, 0)}
@@ -329,7 +300,7 @@ async def test_legs_of_long_ago_are_not_told_as_the_last_minutes(
 
 async def test_legs_of_a_short_absence_are_told(shadow: ShadowRecorder, router: ShadowAdapter) -> None:
     await shadow.stop()
-    router.leg(LEG)
+    router.leg(AT_HOME)
 
     async def in_hand() -> bool:
         return router.away and router._report is not None
@@ -348,7 +319,7 @@ async def test_a_quiet_hour_is_no_absence(
 ) -> None:
     router._taken_s -= 3600
     await router._send_report()
-    router.leg(LEG)
+    router.leg(AT_HOME)
 
     async def told() -> bool:
         return shadow.legs() == {("triage", Target.SOVEREIGN): (1, 0, 0)}
