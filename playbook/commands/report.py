@@ -213,11 +213,12 @@ def _verify(file: Path, settings: Path, *, as_json: bool) -> None:
     made = _made(found, cases)
     same_version = said.get("version") == made["carried"]["version"]
     differ = changes(said, shown, made["facts"], whole=same_version)
-    if same_version and shown and not differ:
-        differ = hidden(shown, read(_rendered(made, printed=False))[1])
+    anew = b"" if differ else _rendered(made, printed=data.startswith(b"%PDF"))
+    if same_version and shown and anew:
+        differ = hidden(shown, read(anew)[1])
     queries = queries_changed(said, made["carried"])
     next_step = _next(differ, queries)
-    alike = None if differ or queries else _rendered(made, printed=data.startswith(b"%PDF")) == data
+    alike = None if differ or queries else anew == data
     if as_json:
         told = {
             "holds": not differ and not queries,

@@ -15,11 +15,10 @@ from clickhouse_connect.driver.httputil import default_pool_manager
 from grpc import aio
 from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
-from services.ledger.adapters.clickhouse import MIGRATIONS
 from tests.support import analyst_rows, analyst_shadow
 from tests.support.analyst_answers import ANSWERS, PARAMETERS, Rows, cost, groups, ok, rank, slowest, unknown
 from tests.support.analyst_rows import Book
-from tests.support.stack import ROOT, WAIT_S, Stack, until
+from tests.support.stack import ROOT, WAIT_S, Stack
 
 # The processes belong to the event loop that started them.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,12 +32,7 @@ async def ledger(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stac
     """A ledger and its ClickHouse."""
     async with Stack(tmp_path_factory.mktemp("analysts")) as running:
         await running.start("clickhouse", "ledger")
-        last = max(file.stem for file in MIGRATIONS.glob("[0-9]*.sql"))
-
-        async def migrated() -> bool:
-            return f"migrated: {last}" in running.log("ledger")
-
-        await until(migrated, "the tables are there")
+        await running.has_tables()
         yield running
         # ClickHouse's stop waits for the connections that the clients' shared pool keeps.
         default_pool_manager().clear()

@@ -60,11 +60,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         await running.start(
             "clickhouse", "ledger", "classifier", "shadow", "stand-in-cloud", "triton", "router"
         )
-
-        async def migrated() -> bool:
-            return "migrated: 0007_shadow" in running.log("ledger")
-
-        await until(migrated, "the tables are there")
+        await running.has_tables()
         yield running
         # ClickHouse's stop waits for the connections that the clients' shared pool keeps.
         default_pool_manager().clear()

@@ -75,11 +75,7 @@ async def ledger(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stac
     """A ClickHouse with the ledger's tables."""
     async with Stack(tmp_path_factory.mktemp("drift")) as running:
         await running.start("clickhouse", "ledger")
-
-        async def migrated() -> bool:
-            return "migrated: 0003_classifier" in running.log("ledger")
-
-        await until(migrated, "the tables are there")
+        await running.has_tables()
         yield running
         # ClickHouse's stop waits for the connections that the clients' shared pool keeps.
         default_pool_manager().clear()

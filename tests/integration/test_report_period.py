@@ -22,7 +22,7 @@ from services.shadow.core.experiment import Experiment
 from services.shadow.core.verdict import windows
 from tests.support import analyst_shadow
 from tests.support.analyst_shadow import MINUTE_US, Shadow
-from tests.support.stack import SECRETS, Stack, until
+from tests.support.stack import SECRETS, Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,11 +40,7 @@ LEG_COLUMNS = (
 async def ledger(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     async with Stack(tmp_path_factory.mktemp("report-period")) as running:
         await running.start("clickhouse", "ledger")
-
-        async def migrated() -> bool:
-            return "migrated: 0007_shadow" in running.log("ledger")
-
-        await until(migrated, "the tables are there")
+        await running.has_tables()
         yield running
         # ClickHouse's stop waits for the connections that the clients' shared pool keeps.
         default_pool_manager().clear()

@@ -20,7 +20,6 @@ import playbook.triplets
 from playbook.replay import read_triplets
 from playbook.triplets import NothingToExportError, export
 from services.common.settings import ClickHouse
-from services.ledger.adapters.clickhouse import MIGRATIONS
 from services.shadow import shipping
 from services.shadow.adapters import spend
 from services.shadow.adapters.clickhouse import Book
@@ -74,12 +73,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     """A ClickHouse with the ledger's tables."""
     async with Stack(tmp_path_factory.mktemp("shadow-book")) as running:
         await running.start("clickhouse", "ledger")
-        last = max(file.stem for file in MIGRATIONS.glob("[0-9]*.sql"))
-
-        async def migrated() -> bool:
-            return f"migrated: {last}" in running.log("ledger")
-
-        await until(migrated, "the tables are there")
+        await running.has_tables()
         yield running
         default_pool_manager().clear()
 

@@ -26,7 +26,7 @@ from services.common.stages import HOME, SHADOWED
 from services.shadow.core.verdict import Rules, windows
 from tests.support.analyst_rows import writer
 from tests.support.migrations import Shadow, migration, serving
-from tests.support.stack import SECRETS, Stack, until
+from tests.support.stack import SECRETS, Stack
 
 # The processes belong to the event loop that started them.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -45,11 +45,7 @@ async def book(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]
     """A ClickHouse with the ledger's tables and what follows."""
     async with Stack(tmp_path_factory.mktemp("shadow-commands")) as running:
         await running.start("clickhouse", "ledger")
-
-        async def migrated() -> bool:
-            return "migrated: 0007_shadow" in running.log("ledger")
-
-        await until(migrated, "the tables are there")
+        await running.has_tables()
 
         def fill() -> None:
             with writer(running) as client:

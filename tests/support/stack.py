@@ -20,6 +20,7 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 from deploy.local.config import load_local
 from deploy.local.parts import Part, build
 from deploy.local.state import Secrets
+from services.ledger.adapters.clickhouse import MIGRATIONS
 from tests.support.places import PLACES, free_places
 from tests.support.triton import needs_triton
 
@@ -139,6 +140,15 @@ class Stack:
             self.parts = {part.name: part for part in built}
         for name in names or self.parts:
             await self._start(self.parts[name])
+
+    async def has_tables(self) -> None:
+        """Waits until the ledger, which must have been started, has made all tables."""
+        last = max(file.stem for file in MIGRATIONS.glob("[0-9]*.sql"))
+
+        async def migrated() -> bool:
+            return f"migrated: {last}" in self.log("ledger")
+
+        await until(migrated, "the tables are there")
 
     async def _start(self, part: Part) -> None:
         command = list(part.command)

@@ -38,6 +38,7 @@ def told(found: Gathered, **changed: object) -> Gathered:
     """The same with known figures."""
     figures = {**DEAR_NOW, **changed}
     for row in found.finance or ():
+        # A dict, which only what reads it takes for a Mapping.
         row.update(dict.fromkeys(("value", "low", "high"), str(figures[row["name"]])))  # type: ignore[attr-defined]
     return found
 
@@ -100,6 +101,7 @@ def test_what_is_unknown_may_still_earn_it_back(example: Gathered) -> None:
     """It is hopeless only if every end of the ranges is; the middle alone proves nothing."""
     found = told(example, infrastructure=400_000 * DOLLAR)
     (row,) = [row for row in found.finance or () if row["name"] == "infrastructure"]
+    # A dict, as above.
     row.update(value=None, low=str(200_000 * DOLLAR), high=str(600_000 * DOLLAR))  # type: ignore[attr-defined]
     money = money_of(found)
     assert money is not None
