@@ -30,10 +30,11 @@ _ARGUMENTS = [
     "--disable-sync",
 ]
 CLOUD_MODEL = "gpt-4o-mini"
+DOOR = "POST /v1/chat/completions"
 Rows = Sequence[tuple[str, str]]
 """(service, span) pairs that a waterfall must show."""
 CLOUD = (
-    ("router", "POST /v1/chat/completions"),
+    ("router", DOOR),
     ("router", "homeward.classifier.v1.ClassifierService/Classify"),
     ("classifier", "homeward.classifier.v1.ClassifierService/Classify"),
     ("router", f"chat {CLOUD_MODEL}"),
@@ -42,7 +43,7 @@ CLOUD = (
 )
 """Of a request that nobody named."""
 HOME = (
-    ("router", "POST /v1/chat/completions"),
+    ("router", DOOR),
     ("router", "chat small-llama"),
     ("triton", "InferRequest"),
     ("triton", "tensorrt_llm"),
@@ -70,10 +71,9 @@ class Wanted:
     """Of the tour's sample, by its id: asked again until there is such a leg."""
 
 
-TRACES = (
-    Wanted("trace.png", f"workload = '' AND {SEEN_BY_CLASSIFIER}", CLOUD, "dev-00093"),
-    Wanted("trace-home.png", f"target = 'sovereign' AND {SEEN_BY_TRITON}", HOME, "clinc150-test-0"),
-)
+UNNAMED = Wanted("trace.png", f"workload = '' AND {SEEN_BY_CLASSIFIER}", CLOUD, "dev-00093")
+AT_HOME = Wanted("trace-home.png", f"target = 'sovereign' AND {SEEN_BY_TRITON}", HOME, "clinc150-test-0")
+TRACES = (UNNAMED, AT_HOME)
 ASK_AGAIN_S = 2.0
 """Spans and legs come to ClickHouse in batches, of a second each."""
 _HARMLESS = ("/__ENV.js", "favicon")
@@ -153,6 +153,7 @@ def latest(here: Mapping[str, str], wanted: Wanted) -> str:
         trace_id = _ask(
             here,
             f"SELECT trace_id FROM homeward.legs WHERE {wanted.condition} AND purpose = 'production'"
+            f" AND trace_id IN (SELECT TraceId FROM otel.otel_traces WHERE SpanName = '{DOOR}')"
             " ORDER BY start_time DESC LIMIT 1",
         )
         found = _ask(here, f"SELECT ServiceName, SpanName FROM otel.otel_traces WHERE TraceId = '{trace_id}'")
