@@ -188,7 +188,16 @@ class Outbox:
 
         The same batch comes again until `acknowledge` is called with its number.
         """
-        sealed = self._db.execute("SELECT min(batch) FROM item WHERE batch IS NOT NULL").fetchone()[0]
+        return self.batch_after(0, max_rows)
+
+    def batch_after(self, number: int, max_rows: int) -> Batch | None:
+        """The oldest batch behind one that has not been acknowledged either; None if nothing waits there.
+
+        Args:
+            number: of the batch before; 0 for the first.
+            max_rows: of a batch that is sealed now, as there is none.
+        """
+        sealed = self._db.execute("SELECT min(batch) FROM item WHERE batch > ?", (number,)).fetchone()[0]
         if sealed is None:
             sealed = self._seal(max_rows)
             if sealed is None:

@@ -69,19 +69,25 @@ async def follow(decisions: Decisions, servicer: LedgerServicer) -> None:
         await asyncio.sleep(REFRESH_S)
         try:
             await asyncio.to_thread(decisions.refresh)
-        except DomainError as error:
+        # Whatever it is may end: a journal that is mended, a stage of a newer ledger that is taken back.
+        except Exception as error:
             if not away:
-                log.warning("decisions of other ledgers are not seen: %s", error.message)
+                _tell_away(error)
             away = True
             continue
-        except BrokenChainError as error:
-            log.error("the journal is broken, and the policy stays as it is: %s", error)
-            return
-        except Exception:
-            log.exception("decisions of other ledgers are no longer seen; this is a defect, please report it")
-            return
         away = False
         servicer.post()
+
+
+def _tell_away(error: Exception) -> None:
+    if isinstance(error, DomainError):
+        log.warning("decisions of other ledgers are not seen: %s", error.message)
+    elif isinstance(error, BrokenChainError):
+        log.error("the journal is broken, and the policy stays as it is: %s", error)
+    else:
+        log.error(
+            "decisions of other ledgers are not seen; this is a defect, please report it", exc_info=error
+        )
 
 
 async def main() -> None:

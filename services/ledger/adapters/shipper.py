@@ -68,14 +68,7 @@ class Shipper:
             BookedOtherwiseError: the batch has an entry that it does not give.
             BookedElsewhereError: others book its legs faster than it can look.
         """
-        for tries_left in reversed(range(_TRIES)):
-            try:
-                booked = self._booked(batch)
-                break
-            except BookedElsewhereError:
-                # Another ledger was first with one of the legs: look again what is left.
-                if not tries_left:
-                    raise
+        booked = self._booked(batch)
         if booked is None:
             return
         columns, priced, entry = booked
@@ -84,8 +77,25 @@ class Shipper:
         if self._claims is not None:
             self._claims.clean()
 
+    def book(self, batch: Batch) -> None:
+        """Returns when the batch is in the journal. Its rows come to ClickHouse by `ship`.
+
+        Raises:
+            DomainError, BookedOtherwiseError, BookedElsewhereError: as `ship`.
+        """
+        self._booked(batch)
+
     def _booked(self, batch: Batch) -> tuple[LegColumns, Priced, Entry] | None:
         """The batch's legs, what they cost, and their entry; None if others have booked them all."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._booked_at_once(batch)
+            except BookedElsewhereError:
+                # Another ledger was first with one of the legs: look again what is left.
+                continue
+        return self._booked_at_once(batch)
+
+    def _booked_at_once(self, batch: Batch) -> tuple[LegColumns, Priced, Entry] | None:
         columns = LegColumns(batch.payloads)
         left_out = self._left_out(batch.token, columns)
         if left_out:

@@ -41,6 +41,9 @@ GATHER_S = 0.2
 """How long legs are gathered for an insert when there are few: five small parts a second at the most."""
 RETRY_S = 0.5
 """Pause after ClickHouse or the journal has failed."""
+AHEAD_S = 5.0
+"""How long legs are gathered for an entry while ClickHouse is away: budgets are late by so much, and each
+entry is an insert when it is back."""
 REMIND_S = 60.0
 """How often the log is told that legs still wait."""
 GROUP_LEGS = 50_000
@@ -104,6 +107,9 @@ class Spool:
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._client: Client | None = None
+        self._ahead = 0
+        """The last batch that is in the journal because ClickHouse was away."""
+        self._ahead_s = 0.0
         self._failing = _Failing()
         self._threads = [
             threading.Thread(target=self._write, name="spool-writer", daemon=True),
@@ -245,6 +251,7 @@ class Spool:
         except (ClickHouseError, clickhouse.MigrationError, OSError) as error:
             self._client = None
             self._failing.note(f"ClickHouse does not take legs: {_first_line(error)}", self._outbox.waiting)
+            self._book_ahead()
             return _Sent.RETRY
         except (DomainError, sqlite3.Error) as error:
             self._failing.note(f"legs can't be booked: {_first_line(error)}", self._outbox.waiting)
@@ -261,6 +268,23 @@ class Spool:
             return _Sent.DEFECT
         self._failing.over(self._outbox.waiting)
         return _Sent.BATCH
+
+    def _book_ahead(self) -> None:
+        """Brings what waits into the journal: budgets go by it, not by the analysts' database."""
+        if not self._stopping.is_set() and time.monotonic() - self._ahead_s < AHEAD_S:
+            return
+        self._ahead_s = time.monotonic()
+        try:
+            while True:
+                with self._lock:
+                    batch = self._outbox.batch_after(self._ahead, BATCH_LEGS)
+                if batch is None:
+                    return
+                self._shipper.book(batch)
+                self._ahead = batch.number
+        # `ship` meets it again, and tells which it is.
+        except Exception as error:
+            self._failing.note(f"legs can't be booked: {_first_line(error)}", self._outbox.waiting)
 
 
 class _Sent(Enum):

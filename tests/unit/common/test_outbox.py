@@ -177,6 +177,23 @@ def test_a_full_outbox_takes_rows_again_when_some_have_left(path: Path) -> None:
     assert outbox.put(items("c"), 0).new == 1
 
 
+def test_batches_behind_one_that_waits_are_the_ones_that_come_when_it_has_left(path: Path) -> None:
+    outbox = open_outbox(path)
+    outbox.put(items("a", "b", "c"), 0)
+    first = outbox.next_batch(2)
+    assert first is not None
+    second = outbox.batch_after(first.number, 2)
+    assert second is not None
+    assert second.payloads == payloads("c")
+    assert outbox.batch_after(second.number, 2) is None
+    outbox.put(items("d"), 0)
+    assert outbox.batch_after(first.number, 2) == second, "sealed before d came"
+    assert outbox.next_batch(2) == first
+    outbox.acknowledge(first.number, 0)
+    assert outbox.next_batch(2) == second
+    outbox.close()
+
+
 @pytest.mark.parametrize(
     ("put_s", "left_s", "again_s", "expected"),
     [
