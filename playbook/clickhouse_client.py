@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
+from playbook.asked import Asked
 from playbook.configured import Places, configured
 from playbook.lines import without_secrets
 from playbook.state_files import object_in
@@ -45,6 +48,17 @@ def writer(settings: Path) -> Client:
     code 1."""
     where = configured(_Where, settings)
     return _client(write_store(where.clickhouse, where.local.state_dir), WRITE_TIMEOUT_S)
+
+
+def ask(client: Client, file: Path, parameters: Mapping[str, Any]) -> Asked:
+    """The query of a file, with its answer.
+
+    Raises:
+        ClickHouseError, OSError: the server can't be reached or refuses.
+    """
+    sql = file.read_text(encoding="utf-8")
+    rows = list(client.query(sql, parameters=dict(parameters)).named_results())
+    return Asked(sql, parameters, rows)
 
 
 def read_store(configured: ClickHouse, state_dir: Path) -> ClickHouse:

@@ -22,7 +22,7 @@ from playbook.inventory.lines import Inventory, Line, Registered, first_step, in
 from playbook.inventory.ranking import MIN_MONTH_USD
 from playbook.inventory.saving import PUBLISHED, Basis, by_settings
 from playbook.inventory.spend import Tokens
-from playbook.inventory.sums import read_measured, read_spend
+from playbook.inventory.sums import ask_spend, read_measured, spend_of
 from playbook.inventory.table import headline, reasons, remarks, table
 from playbook.shown import table_or_records, tell, tell_json, tell_next
 from playbook.stopped import stopped
@@ -94,7 +94,8 @@ def show(
     registry = registry_of(config)
     with closing(reader(settings)) as client:
         try:
-            spend = read_spend(client, registry, since and since.date(), until and until.date())
+            asked = ask_spend(client, since and since.date(), until and until.date())
+            spend = spend_of(asked, registry)
             basis = basis_of(client, config, until and until.date())
         except UNREACHABLE as error:
             raise _away(error) from None

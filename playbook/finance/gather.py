@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,8 @@ from pathlib import Path
 from clickhouse_connect.driver.client import Client
 
 from deploy.local.config import Local
-from playbook.clickhouse_client import UNREACHABLE, connect, read_store
+from playbook.asked import Asked
+from playbook.clickhouse_client import UNREACHABLE, ask, connect, read_store
 from playbook.commands.inventory_show import InventoryConfig, basis_of, registry_of
 from playbook.finance.inputs import Case, Input, Name, Source, known, nanos, unknown
 from playbook.finance.published import (
@@ -29,7 +30,7 @@ from playbook.finance.published import (
 from playbook.inventory.lines import Inventory, Line, inventory
 from playbook.inventory.ranking import Candidate
 from playbook.inventory.saving import PUBLISHED_HIGH, PUBLISHED_LOW, PUBLISHED_SOURCE
-from playbook.inventory.sums import LAST_DAY, read_spend
+from playbook.inventory.sums import DAYS, LAST_DAY, LEGS, USAGE, ask_spend, spend_of
 from playbook.lines import without_secrets
 from playbook.plan.movers import RATES
 from playbook.plan.settings import Estimate, Finance, Plan
@@ -39,8 +40,10 @@ from services.ledger.core.pools import HOURS_PER_MONTH, hourly_cost
 from services.shadow.config import Shadow
 
 QUERIES = Path(__file__).parents[1] / "queries"
-EXPERIMENTS = "finance_experiments.sql"
-ORIGIN = Source("measured", "inventory_usage.sql, inventory_legs.sql")
+EXPERIMENTS = "finance_experiments"
+SPENT = (USAGE, LEGS, DAYS)
+"""The queries from which a month's spend follows; the bills are only shown beside it."""
+ORIGIN = Source("measured", ", ".join(f"{name}.sql" for name in SPENT))
 WINDOW_SPREAD, EXTRAPOLATED_SPREAD = Fraction(10, 100), Fraction(25, 100)
 """How far a month may lie from the next, each way: of a window of four weeks and more, and of a shorter one.
 An assumption, and told as one."""
@@ -83,6 +86,8 @@ class Book:
     """Why nothing is known."""
     origin: Source = ORIGIN
     """Of the spend: an example's is not measured, and says so."""
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    """The queries that sources name, without `.sql`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +111,14 @@ def read_book(config: Config, until: date | None = None) -> Book:
     registry = registry_of(config)
     try:
         with closing(connect(store)) as client:
-            spend = read_spend(client, registry, None, until)
-            found = inventory(spend, registry, basis_of(client, config, until))
-            return Book(found, _experiments(client, until or LAST_DAY))
+            spent = ask_spend(client, None, until)
+            compared = _ask_experiments(client, until or LAST_DAY)
+            found = inventory(spend_of(spent, registry), registry, basis_of(client, config, until))
+            return Book(
+                found,
+                _experiments(compared),
+                asked={**{name: spent[name] for name in SPENT}, EXPERIMENTS: compared},
+            )
     except UNREACHABLE:
         return Book(problem=f"ClickHouse at {without_secrets(store.url)} does not tell what is spent")
 
@@ -131,9 +141,12 @@ def read_until(config: Config, today: date) -> tuple[Book, date]:
     return read_book(config, today), today
 
 
-def _experiments(client: Client, until: date) -> Experiments | None:
-    query = (QUERIES / EXPERIMENTS).read_text(encoding="utf-8")
-    (row,) = client.query(query, parameters={"until": until}).named_results()
+def _ask_experiments(client: Client, until: date) -> Asked:
+    return ask(client, QUERIES / f"{EXPERIMENTS}.sql", {"until": until.isoformat()})
+
+
+def _experiments(asked: Asked) -> Experiments | None:
+    (row,) = asked.rows
     return Experiments(**row) if row["experiment_legs"] else None
 
 
@@ -333,7 +346,7 @@ def _parallel(book: Book, config: Config) -> Input:
     if found and found.production_nanos > 0:
         share = Fraction(found.experiment_nanos, found.production_nanos)
         text = (
-            f"{EXPERIMENTS}: {found.experiment_legs:,} legs of {found.workloads} workloads,"
+            f"{EXPERIMENTS}.sql: {found.experiment_legs:,} legs of {found.workloads} workloads,"
             f" {found.first_day} to {found.last_day}; at least half and at most twice as many are assumed"
         )
         if found.unknown_legs:

@@ -25,6 +25,7 @@ _SPLIT_ROWS = 1024
 _NULLTEXTS = pa.array(
     sorted({word for null in NULLS - {"nan"} for word in (null, null.upper(), null.title())})
 )
+_NO_IDS = pa.array(sorted(NULLS))
 
 Ints = npt.NDArray[np.int64]
 
@@ -111,7 +112,7 @@ def _fast(columns: Mapping[str, pa.Array], lines: Ints) -> Columns:
         billed = pa.array([nanos(value, "cost") for value in texts["cost"].to_pylist()], pa.int64())
     else:
         billed = pa.nulls(len(lines), pa.int64())
-    ids = texts["id"].to_pylist() if "id" in texts else None
+    ids = _ids(texts["id"]) if "id" in texts else None
     return Columns(lines, times, numbers, words, batch, ids, billed)
 
 
@@ -184,6 +185,13 @@ def _names(column: pa.Array, field: str) -> pa.Array:
     return pa.DictionaryArray.from_arrays(coded.indices, pa.array(words, pa.string()))
 
 
+def _ids(column: pa.Array) -> list[str]:
+    """The ids as they are written, empty where there is none."""
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+    found: list[str] = pc.if_else(pc.is_in(words, value_set=_NO_IDS), "", column).to_pylist()
+    return found
+
+
 def _flags(column: pa.Array) -> pa.Array:
     coded = column.dictionary_encode()
     try:
@@ -236,7 +244,7 @@ def _slow(
             if field in columns
         },
         pa.array([row["batch"] for row in kept], pa.bool_()),
-        [row["id"] for row in kept] if "id" in columns else None,
+        _ids(pa.array([row["id"] for row in kept], pa.string())) if "id" in columns else None,
         pa.array([row["cost"] for row in kept], pa.int64()),
     )
 

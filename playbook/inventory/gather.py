@@ -1,7 +1,8 @@
 """Puts the sums of ClickHouse together: groups become workloads, and a window's cost becomes a month's.
 
 A provider's month is its window's cost by the days of which something is known. Days without rows within a
-week are days on which nobody used it; a longer gap is one that no import covers.
+week, or within an export of buckets, are days on which nobody used it; a longer gap is one that no import
+covers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ MAX_GROUPS = 5000
 """Groups of a provider that are read one by one; what is smaller is summed."""
 DAYS_PER_MONTH = Fraction(3044, 100)
 MAX_GAP_DAYS = 7
-"""A provider without rows for longer was not covered by any import; for shorter, nobody used it."""
+"""A provider without rows for longer was not covered, unless an export is of those days; for shorter, nobody
+used it."""
 
 
 def group_of(row: Mapping[str, Any]) -> Group:
@@ -60,7 +62,7 @@ def put_together(
 
     Args:
         groups: of all sources.
-        days: source, provider, and the days of which there are rows.
+        days: source, provider, and the days of which there are rows, or that an export is of.
         registered: names of registered workloads.
         cut_off: by provider, groups that are not in `groups`; their months are computed here.
         bills: of providers whose tokens and bills are both there.

@@ -21,7 +21,17 @@ from playbook.inventory.naming import Namer
 from playbook.inventory.pricing import Pricer, codes
 from playbook.inventory.rows import BadRow
 from playbook.inventory.sniff import BUCKETED, COSTS, Export
-from playbook.inventory.store import Covered, Span, Split, Store, family, merged
+from playbook.inventory.store import (
+    PIECE_DIMENSIONS,
+    REGULAR_US,
+    Covered,
+    Piece,
+    Span,
+    Split,
+    Store,
+    family,
+    merged,
+)
 from playbook.inventory.stream import sha256_of
 
 MAX_REJECTS = 100_000
@@ -102,6 +112,7 @@ def import_file(
     """
     outcome = Outcome(export.path.name, export.format, sha256_of(export.path))
     split = _split(export, advance) if export.format in BUCKETED and store is not None else None
+    again = store is not None and store.options(outcome.file_sha256) is not None
     if store is not None:
         outcome.replaced = _cleared(store, export, outcome.file_sha256, split, options, replace)
     days: set[int] = set()
@@ -124,6 +135,8 @@ def import_file(
     outcome.groups, outcome.naming_problem = namer.groups, namer.problem
     if store is not None:
         store.rename(outcome.file_sha256, namer.changed())
+        if again:
+            store.remove_stale(outcome.file_sha256, now)
         _remember(store, outcome, "; ".join(split.groupings) if split else "", options, now)
         if outcome.format not in COSTS and outcome.first_time and outcome.last_time:
             span = Span(_micros(outcome.first_time), _micros(outcome.last_time) + 1)
@@ -140,21 +153,48 @@ def _write(store: Store, table: pa.Table, bad: Sequence[BadRow], outcome: Outcom
 def _split(export: Export, advance: Advance) -> Split:
     """By what a file's buckets are split: by every dimension that any of them names. Reads it once."""
     dimensions: dict[str, set[str]] = {}
-    widths: set[int] = set()
-    spans: list[Span] = []
+    regular: dict[int, list[Span]] = {}
+    cut: set[tuple[int, int]] = set()
     for table, _ in export.blocks():
         for grouping in codes(table, "grouping")[1]:
             names = grouping.rpartition(":")[2].split(",")
             dimensions.setdefault(family(grouping), set()).update(filter(None, names))
         start, end = (table.column(name).cast(pa.int64()).to_numpy() for name in ("start_time", "end_time"))
-        pairs = np.unique(np.stack((start, end), axis=1), axis=0).tolist()
-        spans = merged([*spans, *(Span(*pair) for pair in pairs)])
-        widths.update((last - first) // 1_000_000 for first, last in pairs)
+        for first, last in np.unique(np.stack((start, end), axis=1), axis=0).tolist():
+            width = last - first
+            if width in REGULAR_US and first % width == 0:
+                regular.setdefault(width, []).append(Span(first, last))
+            else:
+                cut.add((first, last))
+        regular = {width: merged(spans) for width, spans in regular.items()}
         advance(export.position, 0)
     groupings = tuple(
         (f"{name}:" if name else "") + ",".join(sorted(found)) for name, found in sorted(dimensions.items())
     )
-    return Split(groupings, tuple(sorted(widths)), tuple(spans))
+    return Split(
+        groupings,
+        tuple((width, tuple(spans)) for width, spans in sorted(regular.items())),
+        tuple(Span(*pair) for pair in sorted(cut)),
+    )
+
+
+def _contained(export: Export, pieces: Sequence[Piece]) -> bool:
+    """True if a longer bucket of the file has each of the rows: then it counts what they counted.
+
+    An export of another project, say, has none of them: its longer buckets replace nothing.
+    """
+    waiting: dict[Span, set[tuple[object, ...]]] = {}
+    for piece in pieces:
+        waiting.setdefault(piece.span, set()).add(piece.dimensions)
+    for table, _ in export.blocks():
+        start, end = (table.column(name).cast(pa.int64()).to_numpy() for name in ("start_time", "end_time"))
+        for span, dimensions in waiting.items():
+            width = span.end_us - span.start_us
+            longer = (start <= span.start_us) & (end >= span.end_us) & (end - start > width)
+            if longer.any():
+                found = table.filter(pa.array(longer)).select(PIECE_DIMENSIONS).to_pydict()
+                dimensions.difference_update(zip(*found.values(), strict=True))
+    return not any(waiting.values())
 
 
 def _regrouped(table: pa.Table, split: Split) -> pa.Table:
@@ -191,13 +231,23 @@ def _cleared(
             " would count twice; `--replace` takes those out first"
         )
     covered = store.otherwise_split(export.format, split) if split is not None and split.spans else []
-    if covered and not replace:
+    if covered and split is not None:
         there = "; ".join(_told(item) for item in covered[:3])
-        raise ConflictError(
-            f"{name} has buckets by {mine}, but {export.format} of these days"
-            f" is there already in another division: {there}. Both would count twice; `--replace` takes those"
-            " out first, else leave this file out"
-        )
+        if beyond := store.reaching_beyond(export.format, split):
+            raise ConflictError(
+                f"{name} has a part only of what is there already whole: {'; '.join(map(_told, beyond[:3]))}."
+                " Both would count twice, and without those the rest was lost: if only its first or last day"
+                " is cut off, export from midnight UTC to midnight UTC; else leave this file out"
+            )
+        pieces = store.pieces(export.format, split)
+        outgrown = len(pieces) == sum(item.rows for item in covered) and _contained(export, pieces)
+        if not outgrown and not replace:
+            raise ConflictError(
+                f"{name} has buckets by {mine}, but {export.format} of these days"
+                f" is there already in another division: {there}. Both would count twice; `--replace` takes"
+                " those out first, else leave this file out; if only its first or last day is cut off,"
+                " export from midnight UTC"
+            )
     if other_project:
         store.remove_file(file_sha256)
     if covered and split is not None:

@@ -43,6 +43,13 @@ _DATES = (
 """What ends the name of a snapshot: `-2024-08-06`, `-20241022`, `@20241022`, `-0613`, `-latest`, `-v2:0`."""
 
 
+_UNITS = (
+    (re.compile(r"\b1 ?m(\b|_|tok)|million|\b1000000(\b|_)", re.ASCII), 1_000_000),
+    (re.compile(r"\b1 ?k(\b|_|tok)|thousand|\b1000(\b|_)", re.ASCII), 1_000),
+)
+"""In lower case without commas; queries/inventory_usage.sql has the same."""
+
+
 def model_and_class(line_item: str) -> tuple[str, str]:
     """The model that a line item names and the class it is paid for; empty if it names no model."""
     text = _TIER.sub("", " ".join(line_item.lower().split()))
@@ -107,8 +114,5 @@ def tokens(quantity: Decimal | None, unit: str, token_class: str) -> Fraction | 
         return Fraction(quantity)
     if "token" not in name:
         return None
-    if re.search(r"\b1 ?m\b|million|1000000|1,000,000", name):
-        return Fraction(quantity) * 1_000_000
-    if re.search(r"\b1 ?k\b|thousand|1000|1,000", name):
-        return Fraction(quantity) * 1_000
-    return Fraction(quantity)
+    name = name.replace(",", "")
+    return Fraction(quantity) * next((many for pattern, many in _UNITS if pattern.search(name)), 1)

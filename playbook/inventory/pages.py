@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from playbook.inventory.json_stream import BrokenJsonError, buckets
 from playbook.inventory.reading import Reading
-from playbook.inventory.rows import BadRow, UsageRow
+from playbook.inventory.rows import BadRow, UsageRow, row_key
 from playbook.inventory.stream import Stream
 from playbook.inventory.values import BadValueError, excerpt, time
 
@@ -46,6 +47,8 @@ def rows(
                 line += 1
                 yield BadRow(line, str(error), excerpt(item, times) if isinstance(item, dict) else "")
                 continue
+            # A page that stands twice in a file is the same page; a bucket's results are all of them.
+            said: Counter[bytes] = Counter()
             for result in results:
                 line += 1
                 try:
@@ -57,26 +60,46 @@ def rows(
                         line, str(error), excerpt(result, result) if isinstance(result, dict) else ""
                     )
                     continue
-                if isinstance(found, UsageRow):
-                    yield found
-                elif found is not None:
-                    yield from found
+                for row in [found] if isinstance(found, UsageRow) else found or ():
+                    yield numbered(row, said)
     except BrokenJsonError as error:
         reading.problem = stream.problem or str(error)
         yield BadRow(line + 1, reading.problem, "")
     reading.problem = reading.problem or stream.problem
 
 
-def _bucket(item: object, times: tuple[str, str]) -> tuple[Bucket, list[Any]]:
-    if not isinstance(item, dict):
-        raise BadValueError("a bucket is no JSON object")
+def numbered(row: UsageRow, said: Counter[bytes]) -> UsageRow:
+    """The row with a key of its own: OpenAI gives a bucket several results of the same dimensions at times.
+
+    Args:
+        row: of the bucket.
+        said: how often each key was said of the bucket; counts this one.
+    """
+    times = said[row.row_key]
+    said[row.row_key] += 1
+    return replace(row, row_key=row_key(row.row_key.hex(), times)) if times else row
+
+
+def bucket_of(item: Mapping[str, Any], times: tuple[str, str]) -> Bucket:
+    """The bucket whose times stand in these fields.
+
+    Raises:
+        BadValueError: they are no stretch of time.
+    """
     start, end = (time(item.get(name), name) for name in times)
     if end <= start:
         raise BadValueError(f"{times[1]} is not after {times[0]}")
+    return Bucket(start, end)
+
+
+def _bucket(item: object, times: tuple[str, str]) -> tuple[Bucket, list[Any]]:
+    if not isinstance(item, dict):
+        raise BadValueError("a bucket is no JSON object")
+    bucket = bucket_of(item, times)
     results = item.get("results")
     if not isinstance(results, list):
         # What the API called them before 2025, and what an error's page lacks.
         results = item.get("result")
     if not isinstance(results, list):
         raise BadValueError("a bucket has no results")
-    return Bucket(start, end), results
+    return bucket, results

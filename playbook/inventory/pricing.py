@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from playbook.inventory.columns import COUNTS, TEXT
 from services.ledger.adapters.prices import PriceList
+from services.ledger.core.booking import Holding
 from services.ledger.core.pricing import TOKENS_PER_RATE, Rate, Rates, Tokens, price
 
 BASE_TIER = " base tier"
@@ -74,7 +75,7 @@ class Pricer:
                 continue
 
             def holding(unix_s: int, of: tuple[str, str, bool] = (provider, model, bool(is_batch))) -> Any:
-                return self._prices.holding(of[0], of[1], unix_s, batch=of[2])
+                return self._holding(*of[:2], unix_s, batch=of[2])
 
             missing = NO_BATCH_PRICE if is_batch else NO_PRICE
             for rates, found in _by_rates(sheet, rows, holding):
@@ -82,6 +83,16 @@ class Pricer:
                     sheet.unknown(found, missing)
                 else:
                     _apply(sheet, found, rates)
+
+    def _holding(self, provider: str, model: str, unix_s: int, *, batch: bool) -> Holding:
+        """By the name as it is, else without its maker's, as OpenRouter writes it: `openai/gpt-4o`."""
+        held = self._prices.holding(provider, model, unix_s, batch=batch)
+        bare = model.removeprefix(f"{provider}/")
+        if held.rates is not None or bare == model:
+            return held
+        other = self._prices.holding(provider, bare, unix_s, batch=batch)
+        # What changes under either name ends it.
+        return replace(other, until_unix_s=min(held.until_unix_s, other.until_unix_s))
 
 
 class _Sheet:

@@ -13,14 +13,21 @@ _NAMED = {
     "microsoft": "azure",
     "microsoft corporation": "azure",
     "azure": "azure",
+    "azure openai": "azure",
+    "bedrock": "aws",
+    "amazon bedrock": "aws",
     "google": "google",
     "google cloud": "google",
     "google cloud platform": "google",
     "gcp": "google",
+    "google ai studio": "google",
+    "vertex_ai": "google",
+    "gemini": "google",
     "openai": "openai",
     "openai, llc": "openai",
     "anthropic": "anthropic",
     "anthropic, pbc": "anthropic",
+    "xai": "x-ai",
 }
 
 
@@ -41,5 +48,5 @@ def provider_of(model: str) -> str:
 
 
 def provider_named(name: str) -> str:
-    """The provider as the price list calls it, from the name on an invoice."""
-    return _NAMED.get(name.lower(), name.lower())
+    """The provider as the price list calls it, from its name on an invoice, in a log or in a setting."""
+    return _NAMED.get(name.strip().lower(), name.strip().lower())

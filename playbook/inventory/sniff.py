@@ -25,6 +25,7 @@ from playbook.inventory.formats import (
     plain_csv,
     request_log,
 )
+from playbook.inventory.providers import provider_named
 from playbook.inventory.reading import Observe, Reading
 from playbook.inventory.repeats import Repeats
 from playbook.inventory.rows import BadRow, UsageRow
@@ -33,9 +34,9 @@ from playbook.inventory.stream import Stream
 BLOCK_ROWS = 50_000
 """Rows of a table that comes from a reader of single rows."""
 ACCEPTED = (
-    "OpenAI's organisation usage or costs pages (JSON), Anthropic's usage or cost report (JSON), a FOCUS 1.x"
-    " export (CSV, Parquet), a log of requests (JSON, one a line), or a CSV with a time, a model, input"
-    " tokens and output tokens"
+    "OpenAI's organisation usage (JSON, CSV) or costs (JSON), Anthropic's usage or cost report (JSON), a"
+    " FOCUS 1.x export (CSV, Parquet), a log of requests (JSON, one a line), or a CSV with a time, a model,"
+    " input tokens and output tokens"
 )
 BUCKETED = frozenset({"openai_usage", "openai_costs", "anthropic_usage", "anthropic_costs"})
 """Formats whose rows are buckets of time, split by what the query grouped by."""
@@ -49,6 +50,10 @@ _PAGES: Mapping[str, Callable[[Stream, Reading], Iterator[UsageRow | BadRow]]] =
     "anthropic_usage": anthropic_usage.rows,
     "anthropic_costs": anthropic_costs.rows,
     "request_log": request_log.rows,
+}
+_TABLES: Mapping[str, Callable[[Stream, Reading, Header], Iterator[UsageRow | BadRow]]] = {
+    "openai_usage": openai_usage.csv_rows,
+    "focus": focus.csv_rows,
 }
 _MARKS: Sequence[tuple[str, re.Pattern[bytes]]] = (
     ("openai_costs", re.compile(rb'"organization\.costs\.result"')),
@@ -123,8 +128,9 @@ class Export:
                 self._stream = stream
                 if self._form is None:
                     yield from _blocks(_PAGES[self.format](stream, self.reading), block_rows)
-                elif self.format == "focus":
-                    yield from _blocks(focus.csv_rows(stream, self.reading, self._form), block_rows)
+                elif self.format in _TABLES:
+                    rows = _TABLES[self.format](stream, self.reading, self._form)
+                    yield from _blocks(rows, block_rows)
                 else:
                     yield from plain_csv.blocks(stream, self.reading, self._form)
         self._done = True
@@ -146,7 +152,7 @@ def open_export(
         UnknownFormatError: it is of no format that is known.
         OSError: it can't be read.
     """
-    reading = Reading(provider, model, project, observe)
+    reading = Reading(provider_named(provider), model, project, observe)
     with Stream(path) as stream:
         head = stream.head()
         problem = stream.problem
@@ -157,6 +163,8 @@ def open_export(
     if head.lstrip()[:1] in (b"{", b"["):
         return Export(path, _json(path, head), reading, None)
     form = csv_chunks.header(head)
+    if form is not None and openai_usage.is_csv(form.names):
+        return Export(path, "openai_usage", reading, form)
     if form is not None and focus.is_one(form.names):
         return Export(path, "focus", reading, form)
     if form is not None and plain_csv.is_one(form.names):

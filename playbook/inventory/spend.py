@@ -17,8 +17,8 @@ WHOLE_MONTH_DAYS = 28
 Kind = Literal["registered", "named", "prompt", "project", "key", "user", "model"]
 """What a workload of the list is: registered; named but not registered; or a group by the thing that tells it
 apart."""
-Source = Literal["usage", "cost", "legs"]
-"""Imported tokens, imported bills, or legs that the router booked."""
+Source = Literal["usage", "cost", "legs", "export"]
+"""Imported tokens, imported bills, legs that the router booked; of days also all that an export is of."""
 
 
 @dataclass(frozen=True, slots=True)

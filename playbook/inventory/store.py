@@ -21,8 +21,26 @@ INSERT = {
     # A file may span many months.
     "max_partitions_per_insert_block": 2000,
 }
+REGULAR_US = (60_000_000, 3_600_000_000, 86_400_000_000)
+"""Widths of the APIs' buckets, which begin at their multiples. Others were cut off by the query's bounds."""
+PIECE_DIMENSIONS = (
+    "project",
+    "key_name",
+    "user",
+    "model",
+    "service_tier",
+    "batch",
+    "line_item",
+    "token_class",
+    "currency",
+    "quantity_unit",
+)
+"""What tells a row from the others of its bucket."""
 _MAX_SPANS = 200
 """Stretches of time that a query names one by one; beyond, the whole from first to last."""
+_LONG_QUERY = {"max_query_size": 64 * 1024 * 1024}
+_START, _END = "toUnixTimestamp64Micro(start_time)", "toUnixTimestamp64Micro(end_time)"
+_WIDTH = f"({_END} - {_START})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +64,29 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A row of a bucket that was cut off, and lies in a longer bucket of the file."""
+
+    span: Span
+    dimensions: tuple[object, ...]
+    """Its PIECE_DIMENSIONS."""
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """How a file's buckets divide time and usage."""
 
     groupings: tuple[str, ...]
     """One for each API that counts for itself: `model,project`, `embeddings:model`."""
-    widths_s: tuple[int, ...]
-    spans: tuple[Span, ...]
-    """What they cover, in order."""
+    regular: tuple[tuple[int, tuple[Span, ...]], ...]
+    """Of each of REGULAR_US that it has: the width, and what those buckets cover, in order."""
+    cut: tuple[Span, ...] = ()
+    """Buckets that the query's bounds cut off, in order."""
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """What all of them cover, in order."""
+        return tuple(merged([*self.cut, *(span for _, spans in self.regular for span in spans)]))
 
     def of(self, grouping: str) -> str:
         """The grouping of the file that a row with this grouping belongs to."""
@@ -108,20 +141,42 @@ class Store:
         return bool(rows)
 
     def otherwise_split(self, source: str, split: Split) -> list[Covered]:
-        """Buckets of the same times that are split by other dimensions or are of another width."""
+        """Buckets of the same times that are split by other dimensions, or are no buckets of the file."""
+        return self._covered(source, split, _otherwise(split))
+
+    def reaching_beyond(self, source: str, split: Split) -> list[Covered]:
+        """Those of `otherwise_split` of which the file has a piece only: without them the rest was lost."""
+        beyond = " OR ".join(
+            f"({_START} < {span.end_us} AND {_END} > {span.start_us}"
+            f" AND ({_START} < {span.start_us} OR {_END} > {span.end_us}))"
+            for span in _few(split.cut)
+        )
+        return self._covered(source, split, f"{_otherwise(split)} AND ({beyond or '0'})")
+
+    def pieces(self, source: str, split: Split) -> list[Piece]:
+        """Those of `otherwise_split` that are cut off and lie in a longer bucket of the file."""
         rows = self._client.query(
-            "SELECT grouping, dateDiff('second', start_time, end_time) AS width_s, count(),"  # noqa: S608
-            f" min(start_time), max(end_time) FROM homeward.usage FINAL WHERE {_otherwise(split)}"
-            " GROUP BY grouping, width_s ORDER BY grouping, width_s",
+            f"SELECT {_START}, {_END}, {', '.join(PIECE_DIMENSIONS)} FROM homeward.usage FINAL"  # noqa: S608
+            f" WHERE {_piece(split)}",
             parameters=_parameters(source, split),
+            settings=_LONG_QUERY,
         ).result_rows
-        return [Covered(*row) for row in rows]
+        return [Piece(Span(row[0], row[1]), tuple(row[2:])) for row in rows]
 
     def remove_otherwise_split(self, source: str, split: Split) -> None:
         """Takes out what `otherwise_split` finds."""
         self._client.command(
             f"DELETE FROM homeward.usage WHERE {_otherwise(split)}",  # noqa: S608
             parameters=_parameters(source, split),
+            settings=_LONG_QUERY,
+        )
+
+    def remove_stale(self, file_sha256: str, import_time: datetime) -> None:
+        """Takes out rows of earlier imports of a file: an older version may have given a row another key."""
+        self._client.command(
+            "DELETE FROM homeward.usage WHERE file_sha256 = {sha:String}"  # noqa: S608
+            f" AND import_time < fromUnixTimestamp64Micro({micros(import_time)}, 'UTC')",
+            parameters={"sha": file_sha256},
         )
 
     def remove_file(self, file_sha256: str) -> None:
@@ -161,6 +216,16 @@ class Store:
                 settings={"mutations_sync": 1},
             )
 
+    def _covered(self, source: str, split: Split, where: str) -> list[Covered]:
+        rows = self._client.query(
+            "SELECT grouping, dateDiff('second', start_time, end_time) AS width_s, count(),"  # noqa: S608
+            f" min(start_time), max(end_time) FROM homeward.usage FINAL WHERE {where}"
+            " GROUP BY grouping, width_s ORDER BY grouping, width_s",
+            parameters=_parameters(source, split),
+            settings=_LONG_QUERY,
+        ).result_rows
+        return [Covered(*row) for row in rows]
+
 
 def merged(spans: Iterable[Span]) -> list[Span]:
     """Stretches of time that touch or overlap, as one."""
@@ -179,12 +244,42 @@ def family(grouping: str) -> str:
 
 
 def _otherwise(split: Split) -> str:
+    """The condition that a row would count twice beside the file."""
+    cut = ", ".join(f"({span.start_us}, {span.end_us})" for span in split.cut)
+    mine = [
+        *(f"({_aligned(width)} AND ({_within(spans)}))" for width, spans in split.regular),
+        *([f"({_START}, {_END}) IN ({cut},)"] if cut else []),
+    ]
     return (
         f"source = {{source:String}} AND ({_within(split.spans)})"
         " AND extract(grouping, '^([a-z]+):') IN {families:Array(String)}"
-        " AND (grouping NOT IN {groupings:Array(String)}"
-        " OR dateDiff('second', start_time, end_time) NOT IN {widths:Array(Int64)})"
+        f" AND (grouping NOT IN {{groupings:Array(String)}} OR NOT ({' OR '.join(mine) or '0'}))"
     )
+
+
+def _piece(split: Split) -> str:
+    """The condition that a row was cut off, and lies in a longer bucket of the file."""
+    whole = " OR ".join(map(_aligned, REGULAR_US))
+    longer = [
+        *(
+            f"({_WIDTH} < {width} AND intDiv({_START}, {width}) = intDiv({_END} - 1, {width})"
+            f" AND ({_within(spans)}))"
+            for width, spans in split.regular
+        ),
+        *(
+            f"({_START} >= {span.start_us} AND {_END} <= {span.end_us}"
+            f" AND {_WIDTH} < {span.end_us - span.start_us})"
+            for span in split.cut[:_MAX_SPANS]
+        ),
+    ]
+    return (
+        f"{_otherwise(split)} AND grouping IN {{groupings:Array(String)}}"
+        f" AND NOT ({whole}) AND ({' OR '.join(longer) or '0'})"
+    )
+
+
+def _aligned(width_us: int) -> str:
+    return f"({_WIDTH} = {width_us} AND {_START} % {width_us} = 0)"
 
 
 def _parameters(source: str, split: Split) -> dict[str, object]:
@@ -192,20 +287,21 @@ def _parameters(source: str, split: Split) -> dict[str, object]:
         "source": source,
         "families": [family(item) for item in split.groupings],
         "groupings": list(split.groupings),
-        "widths": list(split.widths_s),
     }
+
+
+def _few(spans: Sequence[Span]) -> Sequence[Span]:
+    return spans if len(spans) <= _MAX_SPANS else [Span(spans[0].start_us, spans[-1].end_us)]
 
 
 def _within(spans: Sequence[Span]) -> str:
     """The condition that a row overlaps one of the stretches. Numbers only, so nothing to escape."""
-    if len(spans) > _MAX_SPANS:
-        spans = [Span(spans[0].start_us, spans[-1].end_us)]
     return (
         " OR ".join(
             f"(start_time < fromUnixTimestamp64Micro({span.end_us}, 'UTC')"
             " AND greatest(end_time, start_time + INTERVAL 1 MICROSECOND)"
             f" > fromUnixTimestamp64Micro({span.start_us}, 'UTC'))"
-            for span in spans
+            for span in _few(spans)
         )
         or "0"
     )

@@ -10,35 +10,38 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
+from playbook.asked import Asked
+from playbook.clickhouse_client import ask
 from playbook.inventory.gather import MAX_GROUPS, day_of, group_of, put_together
 from playbook.inventory.saving import Basis, Served, measured
 from playbook.inventory.spend import Bill, Rest, Spend
 
 QUERIES = Path(__file__).parents[1] / "queries"
+USAGE, LEGS, DAYS, BILL = "inventory_usage", "inventory_legs", "inventory_days", "inventory_bill"
+"""The queries, by their files."""
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2149, 6, 5)
 """What ClickHouse's Date can hold."""
 
 
-def read_spend(
-    client: Client,
-    registered: Iterable[str],
-    since: date | None = None,
-    until: date | None = None,
-    *,
-    max_groups: int = MAX_GROUPS,
-) -> Spend:
-    """What was spent on the days from `since` to `until`, both included.
+def ask_spend(
+    client: Client, since: date | None = None, until: date | None = None, *, max_groups: int = MAX_GROUPS
+) -> dict[str, Asked]:
+    """What was spent on the days from `since` to `until`, both included, by each query's name.
 
     Raises:
         clickhouse_connect.driver.exceptions.Error, OSError: the server can't be reached or refuses.
     """
-    given = {"since": since or FIRST_DAY, "until": until or LAST_DAY, "groups": max_groups}
+    given = {
+        "since": (since or FIRST_DAY).isoformat(),
+        "until": (until or LAST_DAY).isoformat(),
+        "groups": max_groups,
+    }
+    return {name: ask(client, QUERIES / f"{name}.sql", given) for name in (USAGE, LEGS, DAYS, BILL)}
 
-    def rows(name: str) -> list[Mapping[str, Any]]:
-        query = (QUERIES / f"inventory_{name}.sql").read_text(encoding="utf-8")
-        return list(client.query(query, parameters=given).named_results())
 
-    groups = [rows("usage"), rows("legs")]
+def spend_of(asked: Mapping[str, Asked], registered: Iterable[str]) -> Spend:
+    """The same, put together."""
+    groups = [asked[name].rows for name in (USAGE, LEGS)]
     cut_off: dict[str, Rest] = {}
     for part in groups:
         for provider, rest in _cut_off(part).items():
@@ -51,10 +54,10 @@ def read_spend(
             )
     return put_together(
         [group_of(row) for part in groups for row in part],
-        [(row["source"], row["provider"], map(day_of, row["days"])) for row in rows("days")],
+        [(row["source"], row["provider"], map(day_of, row["days"])) for row in asked[DAYS].rows],
         registered,
         cut_off=cut_off,
-        bills=[Bill(**row) for row in rows("bill")],
+        bills=[Bill(**row) for row in asked[BILL].rows],
     )
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from playbook.inventory.amounts import between, count, dollars, percent
 from playbook.inventory.lines import Inventory, Line
 from playbook.inventory.ranking import Candidate
-from playbook.inventory.spend import Spend, Workload
+from playbook.inventory.spend import Bill, Spend, Workload
 
 FEW = "●"
 """Marks those that hold 70 % of the spend."""
@@ -136,7 +136,7 @@ def remarks(found: Inventory) -> list[str]:
             f"{provider or 'No provider'}: bills of {_many(days, 'day')} do not count, because the tokens of"
             " those days are imported."
         )
-    told += [_bill(item.provider, item.days, item.list_nanos, item.billed_nanos) for item in spend.bills]
+    told += map(_bill, spend.bills)
     if any(item.month_nanos is not None and item.month_nanos < 0 for item in spend.workloads):
         told.append("Credits have no share.")
     names = {line.saving.basis for line in found.lines if line.saving}
@@ -194,14 +194,16 @@ def _unpriced(spend: Spend) -> str:
     )
 
 
-def _bill(provider: str, days: int, list_nanos: int | None, billed_nanos: int | None) -> str:
+def _bill(bill: Bill) -> str:
     told = (
-        f"{provider}: on the {_many(days, 'day')} of which both are imported, tokens cost"
-        f" {dollars(list_nanos)} by list and were billed {dollars(billed_nanos)}"
+        f"{bill.provider}: on the {_many(bill.days, 'day')} of which both are imported, tokens cost"
+        f" {dollars(bill.list_nanos)} by list and were billed {dollars(bill.billed_nanos)}"
     )
-    if list_nanos and billed_nanos is not None:
-        share = billed_nanos / list_nanos - 1
-        told += f" ({100 * share:+.1f} %)"
+    if bill.unpriced_rows:
+        rows = f"{_many(bill.unpriced_rows, 'row')} of them {'has' if bill.unpriced_rows == 1 else 'have'}"
+        told += f" ({rows} no list price, so that the list is too little)"
+    elif bill.list_nanos and bill.billed_nanos is not None:
+        told += f" ({100 * (bill.billed_nanos / bill.list_nanos - 1):+.1f} %)"
     return f"{told}; `homeward ledger reconcile INVOICE` explains a bill."
 
 

@@ -24,12 +24,13 @@ WITH
         WHERE (provider, day) IN (SELECT provider, day FROM used)
     ),
     -- A line of cost tells how many tokens it is for, if its unit is one. OpenAI gives none with tokens.
+    -- The same as playbook/inventory/line_items.py.
+    replaceAll(lower(quantity_unit), ',', '') AS unit,
     multiIf(
-        quantity_unit = '', if(token_class = '', 0, 1),
-        lower(quantity_unit) NOT LIKE '%token%', 0,
-        lower(quantity_unit) LIKE '%1m%' OR lower(quantity_unit) LIKE '%million%', 1000000,
-        lower(quantity_unit) LIKE '%1k%' OR lower(quantity_unit) LIKE '%1000%' OR lower(quantity_unit) LIKE '%thousand%',
-        1000,
+        unit = '', if(token_class = '', 0, 1),
+        unit NOT LIKE '%token%', 0,
+        match(unit, '\\b1 ?m(\\b|_|tok)|million|\\b1000000(\\b|_)'), 1000000,
+        match(unit, '\\b1 ?k(\\b|_|tok)|thousand|\\b1000(\\b|_)'), 1000,
         1
     ) AS tokens_a_unit,
     toUInt64(greatest(ifNull(quantity, 0), 0) * tokens_a_unit) AS line_tokens,

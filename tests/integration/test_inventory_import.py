@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 from playbook.clickhouse_client import connect
 from playbook.commands.inventory_import import import_
 from playbook.inventory.importing import import_file
+from playbook.inventory.line_items import tokens
 from playbook.inventory.naming import Namer
 from playbook.inventory.pricing import Pricer
 from playbook.inventory.sniff import open_export
 from playbook.inventory.store import Store
+from playbook.inventory.sums import ask_spend, spend_of
 from services.common.settings import ClickHouse
 from services.ledger.adapters.clickhouse import migrate
 from services.ledger.adapters.prices import PriceList
@@ -412,3 +414,220 @@ async def test_two_sources_of_the_same_calls_are_warned_of(store: Stack, tmp_pat
     log = tmp_path / "log.csv"
     log.write_text(HEAD + "2026-01-02,gpt-4o,care,1,1\n")
     assert "rows of openai_usage have usage of openai in the same time" in await run(store, log)
+
+
+HOUR_S, DAY_S = 3600, 86_400
+JANUARY_S = 1_767_225_600
+"""2026-01-01."""
+WIDTHS_S = {"d": DAY_S, "h": HOUR_S}
+
+
+def at(when: str) -> int:
+    """A time of January: `11` is its beginning, `11T17:31` an afternoon."""
+    day, _, clock = when.partition("T")
+    hours, _, minutes = (clock or "0:0").partition(":")
+    return JANUARY_S + (int(day) - 1) * DAY_S + int(hours) * HOUR_S + int(minutes) * 60
+
+
+def buckets(path: Path, since: str, until: str, width: str = "d", project: str = "care") -> Path:
+    """What OpenAI's API gives: buckets that begin at multiples of their width, cut off at the query's bounds.
+
+    Each has a token a second, so that what counts twice is seen.
+    """
+    step, start, end = WIDTHS_S[width], at(since), at(until)
+    data = []
+    for begin in range(start - start % step, end, step):
+        first, last = max(begin, start), min(begin + step, end)
+        result = {
+            "object": "organization.usage.completions.result",
+            "model": "gpt-4o",
+            "project_id": project,
+            "num_model_requests": 1,
+            "input_tokens": last - first,
+            "output_tokens": 0,
+        }
+        data.append({"start_time": first, "end_time": last, "results": [result]})
+    path.write_text(json.dumps({"object": "page", "data": data}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        # Rolling exports: the first day, or the last, is a part of one that is there whole.
+        (("11", "14"), ("11T17:31", "16"), "has a part only of what is there already whole: 1 rows of days"),
+        (("11", "14"), ("9", "13T06:00"), "has a part only"),
+        (("11T06:00", "14T06:00"), ("12T06:00", "15T06:00"), "has a part only"),
+        (("11", "12", "h"), ("11T17:31", "11T20:00", "h"), "has a part only"),
+        # Pieces that overlap, of which neither has all.
+        (("11", "13T09:00"), ("13T06:00", "15"), "has a part only"),
+    ],
+)
+async def test_a_part_of_what_is_there_is_refused_whatever_is_told(
+    store: Stack, tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...], told: str
+) -> None:
+    await run(store, buckets(tmp_path / "first.json", *first))
+    before = await totals(store)
+    later = buckets(tmp_path / "second.json", *second)
+    for options in ([], ["--replace"]):
+        said = await run(store, later, *options, code=1)
+        assert told in said
+        assert "export from midnight UTC" in said
+        assert await totals(store) == before
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "covered"),
+    [
+        # A last day that was cut off, then whole, or longer.
+        (("11", "13T06:00"), ("11", "15"), ("11", "15")),
+        (("11", "13T06:00"), ("13", "15"), ("11", "15")),
+        (("11", "13T06:00"), ("12", "13T09:30"), ("11", "13T09:30")),
+        (("11T17:31", "13T06:00"), ("11", "14"), ("11", "14")),
+        (("11", "11T17:31", "h"), ("11T10:00", "12", "h"), ("11", "12")),
+        # What only touches, and the same again.
+        (("11", "13T06:00"), ("13T06:00", "15T06:00"), ("11", "15T06:00")),
+        (("11T17:31", "13T06:00"), ("11T17:31", "13T06:00"), ("11T17:31", "13T06:00")),
+    ],
+)
+async def test_a_later_export_of_the_same_days_replaces_what_was_cut_off(
+    store: Stack,
+    tmp_path: Path,
+    first: tuple[str, ...],
+    second: tuple[str, ...],
+    covered: tuple[str, str],
+) -> None:
+    await run(store, buckets(tmp_path / "first.json", *first))
+    for _ in range(2):
+        await run(store, buckets(tmp_path / "second.json", *second))
+        assert (await totals(store))[3] == at(covered[1]) - at(covered[0])
+
+
+async def test_a_piece_of_another_project_is_not_replaced_untold(store: Stack, tmp_path: Path) -> None:
+    await run(store, buckets(tmp_path / "care.json", "11", "13T06:00"))
+    before = await totals(store)
+    claims = buckets(tmp_path / "claims.json", "11", "15", project="claims")
+    assert "in another division" in await run(store, claims, code=1)
+    assert await totals(store) == before
+
+
+@pytest.mark.parametrize(("first", "second"), [("d", "h"), ("h", "d")])
+async def test_hours_and_days_replace_each_other_only_when_told(
+    store: Stack, tmp_path: Path, first: str, second: str
+) -> None:
+    await run(store, buckets(tmp_path / "first.json", "11", "14", first))
+    before = await totals(store)
+    later = buckets(tmp_path / "second.json", "12", "13", second)
+    assert "in another division" in await run(store, later, code=1)
+    assert await totals(store) == before
+    await run(store, later, "--replace")
+    assert (await totals(store))[3] == 3 * DAY_S
+
+
+async def test_a_file_that_is_imported_again_leaves_no_row_of_another_key(
+    store: Stack, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(HEAD + "2026-01-01,gpt-4o,care,5,5\n2026-01-02,gpt-4o,care,6,5\n")
+    await run(store, path)
+    before = await totals(store)
+
+    def rekey() -> None:
+        client = connect(server(store))
+        try:
+            # As by an older version, which told rows apart by something else.
+            client.command(
+                "INSERT INTO homeward.usage"
+                " SELECT * REPLACE (generateUUIDv4() AS row_key) FROM homeward.usage"
+            )
+        finally:
+            client.close()
+
+    await asyncio.to_thread(rekey)
+    assert (await totals(store))[0] == 4
+    await run(store, path)
+    assert await totals(store) == before
+
+
+async def test_a_month_of_a_provider_that_is_used_seldom_is_of_all_days_of_its_export(
+    store: Stack, tmp_path: Path
+) -> None:
+    path = buckets(tmp_path / "pages.json", "1", "31")
+    page = json.loads(path.read_text())
+    for bucket in page["data"][1:-1]:
+        bucket["results"] = []
+    path.write_text(json.dumps(page))
+    await run(store, path)
+    found = await asyncio.to_thread(spent, store)
+    assert [(item.provider, item.first, item.days) for item in found.windows] == [
+        ("openai", date(2026, 1, 1), 30)
+    ]
+    [workload] = found.workloads
+    assert (workload.days, workload.active_days) == (30, 2)
+    part = await asyncio.to_thread(spent, store, date(2026, 1, 20), date(2026, 2, 20))
+    assert [(item.first, item.days) for item in part.windows] == [(date(2026, 1, 20), 11)]
+
+
+def spent(stack: Stack, since: date | None = None, until: date | None = None) -> Any:
+    client = connect(server(stack))
+    try:
+        return spend_of(ask_spend(client, since, until), [])
+    finally:
+        client.close()
+
+
+UNITS = (
+    "",
+    "tokens",
+    "Tokens",
+    "1K tokens",
+    "1k_tokens",
+    "1Ktokens",
+    "1000_tokens",
+    "1,000 tokens",
+    "thousand tokens",
+    "1M tokens",
+    "1 M Tokens",
+    "1mtokens",
+    "1000000 tokens",
+    "1,000,000 tokens",
+    "million tokens",
+    "11M tokens",
+    "10000 tokens",
+    "requests",
+    "GB",
+)
+
+
+async def test_units_are_read_alike_in_bills_and_in_sums(store: Stack) -> None:
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [
+        {
+            "source": "focus",
+            "kind": "cost",
+            "start_time": day,
+            "end_time": day + timedelta(1),
+            "row_key": f"{place:032x}",
+            "provider": "acme",
+            "line_item": f"item {place}",
+            "token_class": "input",
+            "billed_nanos": 1,
+            "currency": "USD",
+            "quantity": Decimal(3),
+            "quantity_unit": unit,
+        }
+        for place, unit in enumerate(UNITS)
+    ]
+
+    def write_and_read() -> Any:
+        client = connect(server(store))
+        try:
+            client.insert("homeward.usage", [list(row.values()) for row in rows], column_names=list(rows[0]))
+            return spend_of(ask_spend(client), [])
+        finally:
+            client.close()
+
+    found = await asyncio.to_thread(write_and_read)
+    assert {item.name: item.tokens.input for item in found.workloads} == {
+        f"item {place}": int(tokens(Decimal(3), unit, "input") or 0) for place, unit in enumerate(UNITS)
+    }

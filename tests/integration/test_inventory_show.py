@@ -16,7 +16,7 @@ from clickhouse_connect.driver.client import Client
 from typer.testing import CliRunner, Result
 
 from playbook.cli import app
-from playbook.inventory.sums import read_spend
+from playbook.inventory.sums import ask_spend, spend_of
 from services.common.settings import ClickHouse
 from services.ledger.adapters.clickhouse import connect, migrate
 from tests.support.stack import SECRETS, Stack
@@ -279,7 +279,7 @@ async def test_a_window_can_be_given(year: Year) -> None:
 async def test_groups_beyond_the_limit_are_summed(year: Year) -> None:
     """With the same totals."""
     with writing(year.stack) as client:
-        whole, cut = read_spend(client, []), read_spend(client, [], max_groups=3)
+        whole, cut = spend_of(ask_spend(client), []), spend_of(ask_spend(client, max_groups=3), [])
     # Three of OpenAI's usage, one of Anthropic's bills, and the one group of legs.
     assert (len(cut.workloads), cut.rest.groups) == (5, len(whole.workloads) - 5)
     assert (cut.cost_nanos, cut.tokens, cut.unpriced_tokens) == (

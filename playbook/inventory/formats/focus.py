@@ -79,6 +79,8 @@ _IDENTITY = (
     "x_SkuMeterName",
 )
 """Columns that tell one charge from another, whatever its amount: a restated charge replaces itself."""
+_NOT_YET = frozenset({"InvoiceId"})
+"""Those that a charge gets with the invoice of its month: empty in its key, which is the same before."""
 _SHOWN = ("ChargePeriodStart", "ChargePeriodEnd", "BilledCost", "ConsumedQuantity", "BillingCurrency")
 _CLASSES = (
     (r"cache[-_ ]?writ|cchd? ?wr", "cache_write"),
@@ -214,7 +216,10 @@ def _row(line: int, record: Mapping[str, Any], reading: Reading) -> UsageRow:
             reading.project,
             start,
             end_time,
-            *("" if _empty(record.get(name)) else _words(record[name]) for name in _IDENTITY),
+            *(
+                "" if name in _NOT_YET or _empty(record.get(name)) else _words(record[name])
+                for name in _IDENTITY
+            ),
         ),
     )
 

@@ -1,19 +1,22 @@
-"""OpenAI's organisation usage API: pages of `/v1/organization/usage/completions` and `/embeddings`.
+"""OpenAI's organisation usage: pages of `/v1/organization/usage/completions` and `/embeddings`, or their CSV.
 
 Fields: openai/openai-openapi, `UsageCompletionsResult` and `UsageEmbeddingsResult`. `input_tokens` includes
-cached and cache-write tokens. A dimension is null unless the query grouped by it.
+cached and cache-write tokens. A dimension is null unless the query grouped by it. The CSV that the dashboard
+exports (Usage, Export) has a result a row, with its bucket's times before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from playbook.inventory import pages
+from playbook.inventory.csv_chunks import Header, chunks
 from playbook.inventory.reading import Reading
 from playbook.inventory.rows import BadRow, UsageRow, row_key
 from playbook.inventory.stream import Stream
-from playbook.inventory.values import BadValueError, count, less, text
+from playbook.inventory.values import NULLS, BadValueError, count, excerpt, less, text
 
 COMPLETIONS = "organization.usage.completions.result"
 EMBEDDINGS = "organization.usage.embeddings.result"
@@ -27,15 +30,74 @@ DIMENSIONS = {
     "service_tier": "service_tier",
 }
 """Name of each dimension here, and in the export."""
+_TIMES = ("start_time", "end_time")
+_CSV = frozenset({*_TIMES, "num_model_requests", "input_tokens"})
+"""Columns that tell the CSV."""
+_BATCH = {"true": True, "false": False}
 _USUAL_TIERS = frozenset({"", "default", "auto", "standard", "batch"})
 _OTHER_MEDIA = tuple(
     f"{side}_{medium}_tokens" for side in ("input", "input_cached", "output") for medium in ("audio", "image")
+)
+_COUNTS = (
+    "num_model_requests",
+    "input_tokens",
+    "output_tokens",
+    "input_cached_tokens",
+    "input_cache_write_tokens",
+    "input_uncached_tokens",
+    *_OTHER_MEDIA,
 )
 
 
 def rows(stream: Stream, reading: Reading) -> Iterator[UsageRow | BadRow]:
     """The rows of a file of pages; `line` is the ordinal of the result."""
-    return pages.rows(stream, reading, ("start_time", "end_time"), _row)
+    return pages.rows(stream, reading, _TIMES, _row)
+
+
+def is_csv(names: Sequence[str]) -> bool:
+    """True if a header is that of the dashboard's CSV."""
+    return set(names) >= _CSV
+
+
+def csv_rows(stream: Stream, reading: Reading, form: Header) -> Iterator[UsageRow | BadRow]:
+    """The rows of the dashboard's CSV; days on which nothing was used have only their times."""
+    wanted = {*_TIMES, *_COUNTS, *DIMENSIONS.values()}
+    places = {name: place for place, name in enumerate(form.names) if name in wanted}
+    kind = COMPLETIONS if "output_tokens" in places else EMBEDDINGS
+    before: pages.Bucket | None = None
+    said: Counter[bytes] = Counter()
+    for chunk in chunks(stream, form, sorted(places.values())):
+        yield from chunk.bad
+        columns = {name: chunk.columns[place].to_pylist() for name, place in places.items()}
+        for at, line in enumerate(chunk.lines.tolist()):
+            raw = {name: values[at] for name, values in columns.items()}
+            try:
+                result = _result(raw, kind)
+                if all(result.get(name) is None for name in _COUNTS):
+                    continue
+                bucket = pages.bucket_of(result, _TIMES)
+                row = _row(line, bucket, result, reading)
+            except BadValueError as error:
+                yield BadRow(line, str(error), excerpt(raw, (*_TIMES, *_COUNTS)))
+                continue
+            if bucket != before:
+                before, said = bucket, Counter()
+            if row is not None:
+                yield pages.numbered(row, said)
+    reading.problem = stream.problem
+
+
+def _result(raw: Mapping[str, bytes], kind: str) -> dict[str, Any]:
+    """A row of the CSV as the API gives a result."""
+    try:
+        texts = {name: value.decode().strip() for name, value in raw.items()}
+    except UnicodeDecodeError:
+        raise BadValueError("the row is no UTF-8 text") from None
+    result: dict[str, Any] = {
+        name: None if value.lower() in NULLS - {"nan"} else value for name, value in texts.items()
+    }
+    batch = result.get("batch")
+    return {"object": kind, **result, "batch": _BATCH.get(str(batch).lower(), batch)}
 
 
 def _row(line: int, bucket: pages.Bucket, result: Mapping[str, Any], reading: Reading) -> UsageRow | None:

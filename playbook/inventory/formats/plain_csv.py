@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from playbook.inventory.columns import COUNTS, KEY, SCHEMA, TIME, constant
 from playbook.inventory.csv_chunks import Header, chunks
 from playbook.inventory.csv_values import TEXTS, Columns, parsed
-from playbook.inventory.providers import provider_of
+from playbook.inventory.providers import provider_named, provider_of
 from playbook.inventory.reading import Reading
 from playbook.inventory.rows import BadRow
 from playbook.inventory.stream import Stream
@@ -27,7 +27,10 @@ _NAMES = {
         "timestamp time datetime date ts createdat created starttime startedat requesttime requesttimestamp"
         " eventtime arrivaltime loggedat utctimestamp"
     ),
-    "model": "model modelname modelid modelversion responsemodel requestmodel deployment deploymentname",
+    "model": (
+        "model modelname modelid modelversion responsemodel requestmodel deployment deploymentname"
+        " modelpermaslug"
+    ),
     "input": (
         "inputtokens prompttokens contexttokens ncontexttokenstotal tokensprompt tokensin promptlength"
         " inputlength inputtokencount prompttokencount numprompttokens numinputtokens tokeninput"
@@ -44,7 +47,9 @@ _NAMES = {
     "reasoning": "reasoningtokens outputreasoningtokens tokensreasoning thinkingtokens",
     "requests": "requests nummodelrequests numrequests nrequests requestcount",
     "provider": "provider customllmprovider providername vendor",
-    "project": "project projectid projectname workspace workspaceid team teamid teamalias application app",
+    "project": (
+        "project projectid projectname workspace workspaceid team teamid teamalias application app appname"
+    ),
     "key": "apikeyid apikeyname apikeyalias keyname keyalias keyid",
     "user": "user userid userid enduser enduserid username",
     "id": "requestid id generationid callid",
@@ -95,7 +100,7 @@ def _table(values: Columns, reading: Reading) -> pa.Table:
     keys = _keys(values, texts, reading.project)
     texts["model"] = _or(texts["model"], reading.model)
     texts["project"] = _or(texts["project"], reading.project)
-    provider = _or(texts["provider"], reading.provider)
+    provider = _mapped(_or(texts["provider"], reading.provider), provider_named)
     if "" in provider.dictionary.to_pylist():
         by_model = _mapped(texts["model"], provider_of)
         strings = provider.cast(pa.string())

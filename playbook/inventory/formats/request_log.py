@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from playbook.inventory.providers import provider_of
+from playbook.inventory.formats.anthropic_usage import LONG_WRITE
+from playbook.inventory.providers import provider_named, provider_of
 from playbook.inventory.reading import Reading
 from playbook.inventory.rows import BadRow, UsageRow, row_key
 from playbook.inventory.stream import CUT_OFF, MAX_RECORD_BYTES, Stream
@@ -45,6 +46,7 @@ _KEYS = ("key_name", "api_key_name", "api_key_id", "api_key_alias", "key_alias")
 _USERS = ("user", "user_id", "end_user")
 _PROVIDERS = ("provider", "custom_llm_provider")
 _COUNTS = ("input_tokens", "prompt_tokens", "output_tokens", "completion_tokens")
+_WRITTEN = ("cache_write_tokens", "cache_creation_tokens")
 _USUAL_TIERS = frozenset({"", "default", "auto", "standard", "batch"})
 
 
@@ -114,7 +116,7 @@ def _row(line: int, record: Mapping[str, Any], reading: Reading) -> UsageRow:
         line=line,
         start_time=at,
         end_time=at,
-        provider=_first(record, _PROVIDERS).lower() or reading.provider or provider_of(model),
+        provider=provider_named(_first(record, _PROVIDERS)) or reading.provider or provider_of(model),
         model=model,
         project=project,
         key_name=named["key"],
@@ -194,11 +196,12 @@ def _counts(
     read = count(usage.get("cache_read_input_tokens"), "cache_read_input_tokens")
     written = count(usage.get("cache_creation_input_tokens"), "cache_creation_input_tokens")
     unpriced = "audio tokens" if audio else ""
-    if "input_tokens" in usage and (read is not None or written is not None):
+    anthropic = usage.get("prompt_tokens") is None and "input_tokens" in usage
+    if anthropic and (read is not None or written is not None):
         # Anthropic's classes are disjoint, and of cache writes those for an hour have another price.
         span = _object(usage.get("cache_creation"))
         if count(span.get("ephemeral_1h_input_tokens"), "ephemeral_1h_input_tokens"):
-            unpriced = unpriced or "cache writes for an hour"
+            unpriced = unpriced or LONG_WRITE
         thinking = count(out_of.get("thinking_tokens"), "thinking_tokens") or 0
         return (
             whole,
@@ -207,11 +210,20 @@ def _counts(
             less(output, (thinking,), "output_tokens"),
             thinking,
         ), unpriced
-    cached = count(into.get("cached_tokens"), "cached_tokens") or 0
-    stored = count(into.get("cache_write_tokens"), "cache_write_tokens") or 0
+    # LiteLLM gives Anthropic's classes in OpenAI's form: the prompt includes reads and writes.
+    cached = count(into.get("cached_tokens"), "cached_tokens") or read or 0
+    stored = next((found for name in _WRITTEN if (found := count(into.get(name), name))), written or 0)
+    span = _object(into.get("cache_creation_token_details"))
+    if count(span.get("ephemeral_1h_input_tokens"), "ephemeral_1h_input_tokens"):
+        unpriced = unpriced or LONG_WRITE
+    # Some of its versions leave the writes out, which shows where the prompt has no room for them.
+    within = 0 if written and whole is not None and cached + stored > whole else stored
     reasoning = count(out_of.get("reasoning_tokens"), "reasoning_tokens") or 0
-    fresh = less(whole, (cached, stored), "input tokens")
-    return (fresh, cached, stored, less(output, (reasoning,), "output tokens"), reasoning), unpriced
+    total = count(usage.get("total_tokens"), "total_tokens")
+    # xAI counts reasoning beside the completion; only the total tells.
+    beside = total is not None and total == (whole or 0) + (output or 0) + reasoning
+    spoken = output if beside else less(output, (reasoning,), "output tokens")
+    return (less(whole, (cached, within), "input tokens"), cached, stored, spoken, reasoning), unpriced
 
 
 def _either(usage: Mapping[str, Any], *names: str) -> int | None:

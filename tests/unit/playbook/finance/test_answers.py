@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from playbook.finance.answers import DEPENDS, RESULTS, Result, answers, document, why, words
@@ -121,7 +121,6 @@ RANGES = {
 INSIDE = st.fractions(0, 1, max_denominator=50)
 
 
-@settings(deadline=None)
 @given(
     st.sets(st.sampled_from(sorted(RANGES)), min_size=1, max_size=3),
     st.dictionaries(st.sampled_from(sorted(RANGES)), INSIDE, max_size=10),
@@ -142,7 +141,6 @@ def test_nothing_within_the_ranges_gives_more_or_less(names: set[Name], places: 
         assert item.low - slack <= compute(values) <= item.high + slack, result
 
 
-@settings(deadline=None)
 @given(st.sampled_from(list(RESULTS)), st.sampled_from(list(RANGES)), INSIDE)
 def test_a_result_follows_from_what_is_said_and_from_nothing_else(
     result: Result, name: Name, place: Fraction

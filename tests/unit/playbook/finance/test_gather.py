@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from playbook.asked import Asked
 from playbook.finance import gather
 from playbook.finance.gather import Book, Config, Experiments, Timing, case_of, read_until
 from playbook.finance.inputs import Case, Name
@@ -284,16 +286,22 @@ def booked(monkeypatch: pytest.MonkeyPatch) -> list[date]:
     """The days on which a workload is booked, for a ClickHouse that knows nothing else."""
     days: list[date] = []
 
-    def spend(_client: Any, _registry: Any, _since: date | None, until: date | None) -> Spend:
+    def asked(_client: Any, _since: date | None, until: date | None) -> dict[str, Asked]:
+        return dict.fromkeys(gather.SPENT, Asked("", {"until": until}, []))
+
+    def spend(spent: Mapping[str, Asked], _registry: Any) -> Spend:
+        until = spent[gather.SPENT[0]].parameters["until"]
         some = [day for day in days if until is None or day <= until]
         made = project("support", 10 * len(some), "context_qa", some, 100)
         return put_together([made] if some else [], [("legs", "openai", some)] if some else [])
 
     monkeypatch.setattr(gather, "connect", lambda _store: SimpleNamespace(close=lambda: None))
     monkeypatch.setattr(gather, "registry_of", lambda _config: {})
-    monkeypatch.setattr(gather, "read_spend", spend)
+    monkeypatch.setattr(gather, "ask_spend", asked)
+    monkeypatch.setattr(gather, "spend_of", spend)
     monkeypatch.setattr(gather, "basis_of", lambda *_: PUBLISHED)
-    monkeypatch.setattr(gather, "_experiments", lambda *_: None)
+    nothing = Asked("", {}, [{"experiment_legs": 0}])
+    monkeypatch.setattr(gather, "_ask_experiments", lambda *_: nothing)
     return days
 
 

@@ -139,7 +139,6 @@ CASES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(CASES)
 def test_three_years_add_up_to_savings_less_costs(values: Values) -> None:
     """Whatever the months are split by: each flow is rounded once, so 37 halves of a nano-dollar at most."""
@@ -155,7 +154,6 @@ def test_three_years_add_up_to_savings_less_costs(values: Values) -> None:
     assert len(found.flows) == MONTHS + 1
 
 
-@settings(deadline=None)
 @given(CASES, SHARES)
 def test_more_cost_is_never_better(values: Values, more: Fraction) -> None:
     dearer = evaluate({**values, Name.ENGINEERING: values[Name.ENGINEERING] * (1 + more)})
@@ -165,13 +163,11 @@ def test_more_cost_is_never_better(values: Values, more: Fraction) -> None:
     assert dearer.saving_year == found.saving_year
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-(10**15), 10**15), max_size=40))
 def test_at_no_rate_the_present_value_is_the_sum_of_any_flows(flows: list[int]) -> None:
     assert present_value(flows, Fraction(0)) == sum(flows)
 
 
-@settings(deadline=None)
 @given(st.lists(AMOUNTS.map(int), min_size=1, max_size=36), SHARES, SHARES)
 def test_what_comes_later_is_worth_less_at_a_higher_rate(
     flows: list[int], rate: Fraction, more: Fraction
@@ -190,7 +186,7 @@ def test_what_comes_later_is_worth_less_at_a_higher_rate(
         (Name.PARALLEL, -1),
     ],
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(values=CASES, more=SHARES)
 def test_each_input_moves_the_saving_and_the_value_its_own_way(
     name: Name, sign: int, values: Values, more: Fraction
@@ -206,7 +202,7 @@ def test_each_input_moves_the_saving_and_the_value_its_own_way(
 SHARE_NAMES = (Name.CHANGE, Name.HOME_SHARE, Name.PARALLEL)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(CASES, SHARES)
 def test_more_cloud_spend_saves_more_where_home_is_cheaper_a_dollar(values: Values, more: Fraction) -> None:
     gain = 1 + values[Name.CHANGE] - values[Name.HOME_SHARE]
@@ -218,7 +214,7 @@ def test_more_cloud_spend_saves_more_where_home_is_cheaper_a_dollar(values: Valu
         assert moved.saving_year <= found.saving_year
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(CASES)
 def test_the_payback_is_when_the_cumulative_flow_comes_back_to_nothing(values: Values) -> None:
     """With prices that stay: counted from the day on which all is at home, within the month of the flows."""
@@ -232,7 +228,7 @@ def test_the_payback_is_when_the_cumulative_flow_comes_back_to_nothing(values: V
     assert all(total >= -MONTHS for month, total in enumerate(sums) if month >= at)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(CASES, st.fractions(0, 24, max_denominator=100), st.fractions(0, 24, max_denominator=100))
 def test_a_delay_costs_the_same_at_once_or_in_two_parts(
     values: Values, first: Fraction, second: Fraction

@@ -168,6 +168,17 @@ def test_days_without_rows_are_covered_up_to_a_week(past: list[int], expected: i
     assert len(covered(FIRST + timedelta(days=number) for number in past)) == expected
 
 
+def test_days_of_an_export_are_known_though_nothing_was_used_on_them() -> None:
+    """Used once a month costs not thirty times as much; what is left out is told by days with rows."""
+    seldom = [FIRST, FIRST + timedelta(60)]
+    found = spend(GROUP, known=[("usage", "openai", seldom), days(61, "export"), days(3, "legs")])
+    assert [(item.days, item.first, item.last) for item in found.windows] == [
+        (61, FIRST, FIRST + timedelta(60))
+    ]
+    assert found.month_nanos == month_of(3_044, 61)
+    assert (found.left_out_legs, found.left_out_costs) == ({"openai": 1}, {})
+
+
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=6), st.integers(1, 400))
 def test_the_window_is_the_sum_of_its_groups(costs: list[int], known: int) -> None:
     """Exactly; a month's sum is off by the rounding of each."""

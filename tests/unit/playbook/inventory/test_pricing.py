@@ -87,7 +87,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows=ROWS)
 def test_a_table_is_priced_as_the_book_prices_each_leg(rows: list[UsageRow]) -> None:
     rows = [replace(row, end_time=row.start_time) for row in rows]
@@ -153,6 +153,38 @@ def test_batch_costs_what_the_settings_say_and_a_bucket_spans_days_of_one_price(
         75_000_000,
         150_000_000,
     )
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "cost_nanos"),
+    [
+        ("acme", "acme/m", 150_000_000),
+        ("acme", "acme/acme/m", None),
+        ("acme", "other/m", None),
+        ("openai", "openai/gpt-4o", 10_000_000_000),
+        ("azure", "openai/gpt-4o", None),
+    ],
+)
+def test_a_name_with_its_makers_is_priced_without(provider: str, model: str, cost_nanos: int | None) -> None:
+    """Where the maker is who serves it."""
+    [found] = priced(usage(provider=provider, model=model, input_tokens=4_000_000))
+    assert (found["model"], found["cost_nanos"]) == (model, cost_nanos)
+
+
+def test_a_price_that_changes_under_the_bare_name_changes_under_the_other_too() -> None:
+    """A bucket over it has none."""
+    march = datetime(2026, 3, 1, tzinfo=UTC)
+    before, after, over = priced(
+        usage(model="acme/m", input_tokens=1000, start_time=march - timedelta(days=1), end_time=march),
+        usage(model="acme/m", input_tokens=1000, start_time=march, end_time=march + timedelta(days=1)),
+        usage(
+            model="acme/m",
+            input_tokens=1000,
+            start_time=march - timedelta(days=1),
+            end_time=march + timedelta(1),
+        ),
+    )
+    assert [row["cost_nanos"] for row in (before, after, over)] == [37_500, 1_000_000, None]
 
 
 def test_rows_of_cost_have_no_list_price() -> None:

@@ -116,6 +116,27 @@ def test_what_one_must_know_is_told() -> None:
     assert told[6].startswith("What a home costs: home at 6 to 35 %")
 
 
+@pytest.mark.parametrize(
+    ("unpriced_rows", "expected"),
+    [
+        (0, "were billed $588.00 (+5.0 %);"),
+        (1, "were billed $588.00 (1 row of them has no list price, so that the list is too little);"),
+        (
+            1234,
+            "were billed $588.00 (1,234 rows of them have no list price, so that the list is too little);",
+        ),
+    ],
+)
+def test_a_bill_is_not_compared_with_a_list_price_that_is_not_whole(
+    unpriced_rows: int, expected: str
+) -> None:
+    """How many rows it lacks is told in place of a percentage."""
+    spend = put_together([group("chat", 900)], [("usage", "openai", DAYS)])
+    bill = Bill("openai", 2, 560 * DOLLAR, 588 * DOLLAR, unpriced_rows)
+    told = remarks(inventory(replace(spend, bills=(bill,)), {}, PUBLISHED))
+    assert any(expected in text for text in told)
+
+
 def test_a_month_that_has_more_than_is_priced_is_marked() -> None:
     """And the remark says what the mark means."""
     part = group("part", 100, unpriced_rows=1, unpriced_tokens=1000)

@@ -18,33 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from playbook.inventory.formats.focus import token_class
-from playbook.inventory.rows import BadRow, UsageRow
-from playbook.inventory.sniff import Export, UnknownFormatError, open_export
+from playbook.inventory.sniff import UnknownFormatError, open_export
 from playbook.inventory.stream import CUT_OFF
+from tests.support.exports import counts, read, written
 
 DATA = Path(__file__).parents[5] / "data"
 DAY = 1735689600  # 2025-01-01
-COUNTS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-
-
-def read(path: Path, **told: str) -> tuple[Export, list[UsageRow], list[BadRow]]:
-    export = open_export(path, **told)
-    rows = list(export.rows())
-    return (
-        export,
-        [row for row in rows if isinstance(row, UsageRow)],
-        [row for row in rows if isinstance(row, BadRow)],
-    )
-
-
-def written(folder: Path, content: str | bytes, name: str = "export") -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def counts(row: UsageRow) -> tuple[int | None, ...]:
-    return tuple(getattr(row, name) for name in COUNTS)
 
 
 def page(*results: dict[str, Any], start: Any = DAY, end: Any = DAY + 86400) -> dict[str, Any]:
@@ -367,6 +346,19 @@ def test_focus_as_parquet_gives_the_rows_of_the_csv(tmp_path: Path) -> None:
         open_export(tmp_path / "cut.parquet")
 
 
+def test_a_charge_is_the_same_before_and_after_its_invoice(tmp_path: Path) -> None:
+    def keys(*rows: str) -> list[bytes]:
+        head = ",".join((*FOCUS, "InvoiceId", "SkuId"))
+        values = ",".join('"' + value.replace('"', '""') + '"' for value in FOCUS.values())
+        text = "\n".join((head, *(f"{values},{row}" for row in rows)))
+        _, found, bad = read(written(tmp_path, text))
+        assert not bad
+        return [row.row_key for row in found]
+
+    assert keys(",a", "NULL,b") == keys("INV-7,a", "INV-7,b")
+    assert len(set(keys("INV-7,a", "INV-7,b"))) == 2
+
+
 @pytest.mark.parametrize(
     ("what", "expected"),
     [
@@ -641,7 +633,7 @@ CSV_VALUES = st.sampled_from(
 LINES = st.lists(CSV_VALUES, min_size=1, max_size=16).map(lambda values: ",".join(values).encode())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     head=st.sampled_from(HEADS),
     tail=st.one_of(st.binary(max_size=300), st.lists(LINES, max_size=8).map(b"\n".join)),
@@ -666,7 +658,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_odd_values_in_any_field_give_rows_or_bad_rows(tmp_path: Path, data: st.DataObject) -> None:
     form = data.draw(st.sampled_from(["openai", "anthropic", "log"]))
@@ -703,7 +695,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_what_is_written_to_a_csv_comes_back(tmp_path: Path, rows: list[tuple[Any, ...]]) -> None:
     lines = [f"{at.isoformat(sep=' ')},{model},{'' if a is None else a},{b}" for at, model, a, b in rows]
