@@ -18,10 +18,11 @@ MAX_S = 365 * 86_400
 MAX_WINDOWS = 365
 """Windows that are drawn at most, however short they are."""
 SHARES: Mapping[str, float] = {"median": 0.5, "p80": 0.8, "p95": 0.95}
-GUESSES: Mapping[str, float] = {"exact_match": 0.1, "json_fields": 0.1, "tool_calls": 0.1}
-"""Share of votes that are not zero, by scorer, before there are samples: short answers of a fixed form."""
-GUESS = 0.25
-"""Of free text."""
+GUESS = 0.1
+"""The mean square of votes before there are samples. Of labels it is one vote in ten that is −1 or 1; of free
+text, answers of different models to one prompt of PandaLM and LLMFAO have .07 to .09."""
+GUESSES: Mapping[str, float] = {"judge": 0.25}
+"""By scorer. A judge says 0, ½ or 1, of each pair by itself: of two such, half of them ties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def forecast(
 
     Args:
         votes_per_window: at least 1.
-        discordance: share of votes that are not zero; above 0, at most 1.
+        discordance: the mean square of votes; above 0, at most 1.
         margin: δ.
         alpha: the error over all epochs.
         epoch: from 1; it has α/2^epoch.
@@ -76,5 +77,5 @@ def forecast(
 
 
 def guess(scorer: str) -> float:
-    """The share of votes that are not zero, before anything is measured."""
+    """The mean square of votes, before anything is measured."""
     return GUESSES.get(scorer.partition("@")[0], GUESS)

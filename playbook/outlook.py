@@ -42,7 +42,7 @@ class Outlook:
     requests_per_day: float | None
     """Answered in production; None is unknown."""
     discordance: float
-    """Share of votes that are not zero."""
+    """The mean square of votes."""
     measured: bool
     """False: the discordance is a guess."""
     forecast: Forecast | None
@@ -128,6 +128,6 @@ def words(item: Outlook, experiment: shadow_pb2.Experiment) -> str:
     more = "; each stratum needs as many for itself" if experiment.strata else ""
     return (
         f"Forecast, if the sovereign model is as good: {span('median')}; {span('p80')} in four of five cases,"
-        f" {span('p95')} in nineteen of twenty. That is with {found.votes_per_window:,} samples a window, of"
-        f" which {item.discordance:.0%} differ ({source}){more}."
+        f" {span('p95')} in nineteen of twenty. That is with {found.votes_per_window:,} samples a window,"
+        f" whose D has a mean square of {item.discordance:.2g} ({source}){more}."
     )

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from services.shadow.core import simulate as sim
+from services.shadow.core import twins
 from services.shadow.core.exact_interval import clopper_pearson
-from services.shadow.core.simulate import SCENARIOS, Plan, Rates
+from services.shadow.core.simulate import SCENARIOS, Plan, Rates, Scenario, simulate
 
 PAGE = Path("docs/proof.md")
 PICTURE = Path("docs/images/proof.png")
@@ -28,7 +28,7 @@ PLAN = Plan()
 RESTARTS = Plan(min_windows=1, epochs=10)
 LOOKED = Plan(min_windows=1, votes_per_day=2_400)
 BUSY = Plan(votes_per_day=2_400)
-WEEKS = Plan(votes_per_day=2_400, min_windows=2)
+WEEKS = Plan(votes_per_day=2_400, min_windows=2, window_days=7)
 """Of seven days, as many days as the fourteen windows of a day."""
 NARROW = Plan(margin=0.02, days=21, votes_per_day=500)
 """A small margin, three weeks: where power has to be paid for."""
@@ -75,38 +75,39 @@ def cases() -> list[Case]:
     at_margin, made = -PLAN.margin, []
     for name, scenario in SCENARIOS.items():
         made += [
-            Case(name, "at the margin", "safe", _with(sim.simulate, scenario, at_margin, PLAN)),
-            Case(name, "at parity", "power", _with(sim.simulate, scenario, 0.0, PLAN)),
-            Case(name, "z-test, looked at daily", "breaks", _with(sim.naive_z, scenario, at_margin, PLAN)),
+            Case(name, "at the margin", "safe", _with(simulate, scenario, at_margin, PLAN)),
+            Case(name, "at parity", "power", _with(simulate, scenario, 0.0, PLAN)),
+            Case(name, "z-test, looked at daily", "breaks", _with(twins.naive_z, scenario, at_margin, PLAN)),
         ]
     fifth, discordant = SCENARIOS["one in five"], SCENARIOS["discordant"]
     for what, wanted, mean in (("at the margin", "safe", -NARROW.margin), ("at parity", "power", 0.0)):
-        made.append(Case("small margin", what, wanted, _with(sim.simulate, fifth, mean, NARROW)))
+        made.append(Case("small margin", what, wanted, _with(simulate, fifth, mean, NARROW)))
     for group, what, wanted, draw in (
-        ("bursts of five", "one vote each", "safe", sim.one_vote),
-        ("bursts of five", "five votes each", "breaks", sim.each_alone),
+        ("bursts of five", "one vote each", "safe", twins.one_vote),
+        ("bursts of five", "five votes each", "breaks", twins.each_alone),
     ):
         made.append(Case(group, what, wanted, _with(draw, discordant, at_margin, PLAN)))
     for group, what, wanted, draw in (
-        ("ten restarts", "α/2^k for the k-th", "safe", sim.spending),
-        ("ten restarts", "α for each", "breaks", sim.no_spending),
+        ("ten restarts", "α/2^k for the k-th", "safe", twins.spending),
+        ("ten restarts", "α for each", "breaks", twins.no_spending),
     ):
         made.append(Case(group, what, wanted, _with(draw, discordant, at_margin, RESTARTS)))
-    made += [
-        Case("late failures", "after the watermark", "safe", _of(sim.after_the_watermark, PLAN.margin, PLAN)),
-        Case(
-            "late failures", "in order of arrival", "breaks", _of(sim.in_order_of_arrival, PLAN.margin, PLAN)
-        ),
-        Case(
-            "day and night",
-            "looked at when a day is over",
-            "safe",
-            _of(sim.at_closed_windows, at_margin, LOOKED),
-        ),
-        Case("day and night", "looked at every hour", "breaks", _of(sim.at_every_hour, at_margin, LOOKED)),
-        Case("busy weeks", "windows of a week", "safe", _of(sim.at_closed_weeks, at_margin, WEEKS)),
-        Case("busy weeks", "windows of a day", "breaks", _of(sim.at_every_day, at_margin, BUSY)),
-    ]
+    for group, what, wanted, of_mean, mean, plan in (
+        ("late failures", "after the watermark", "safe", twins.after_the_watermark, PLAN.margin, PLAN),
+        ("late failures", "in order of arrival", "breaks", twins.in_order_of_arrival, PLAN.margin, PLAN),
+        ("day and night", "looked at when a day is over", "safe", twins.at_closed_windows, at_margin, LOOKED),
+        ("day and night", "looked at every hour", "breaks", twins.at_every_hour, at_margin, LOOKED),
+    ):
+        made.append(Case(group, what, wanted, _of(of_mean, mean, plan)))
+    for what, wanted, plan in (("windows of a week", "safe", WEEKS), ("windows of a day", "breaks", BUSY)):
+        weekly = _with(simulate, SCENARIOS["weekly"], at_margin, plan)
+        made.append(Case("busy weeks", what, wanted, weekly))
+    for what, wanted, of_tenants, mean in (
+        ("one vote a burst, its mean", "safe", twins.one_vote_a_tenant, at_margin),
+        ("at parity", "power", twins.one_vote_a_tenant, 0.0),
+        ("a vote for each request", "breaks", twins.every_request, at_margin),
+    ):
+        made.append(Case("tenants' bursts", what, wanted, _of(of_tenants, mean, LOOKED)))
     return made
 
 
@@ -130,8 +131,8 @@ def prove(runs: int, tell: Callable[[str], None] = lambda _: None, seed: int = S
 
 
 def _with(
-    draw: Callable[[sim.Scenario, float, Plan, int, np.random.Generator], Rates],
-    scenario: sim.Scenario,
+    draw: Callable[[Scenario, float, Plan, int, np.random.Generator], Rates],
+    scenario: Scenario,
     mean: float,
     plan: Plan,
 ) -> Draw:
@@ -158,10 +159,12 @@ def page(found: Sequence[Found], runs: int, seconds: float) -> str:
     )
     plan = (
         f"An experiment has {PLAN.days} days of {PLAN.votes_per_day} votes, δ = {PLAN.margin:g}, the first"
-        f" epoch's α/2, and {PLAN.min_windows} closed windows at least; restarts and day and night are looked"
-        f" at from the first day; the latter and busy weeks have {LOOKED.votes_per_day:,} votes a day, these"
-        f" with two windows of a week at least, begun with a week; the small margin is {NARROW.margin:g}"
-        f" on {NARROW.days} days of {NARROW.votes_per_day} votes. Limits are Clopper and"
+        f" epoch's α/2, and {PLAN.min_windows} closed windows at least; restarts, day and night and tenants'"
+        f" bursts are looked at from the first day; the latter two and busy weeks have"
+        f" {LOOKED.votes_per_day:,} votes a day, the weeks with two windows of a week at least, begun with a"
+        f" week; a tenant's burst is {twins.TENANT_BURST} requests, one in five of which differs, that are"
+        f" together {twins.TENANT_EFFECT:g} better or worse; the small margin is {NARROW.margin:g} on"
+        f" {NARROW.days} days of {NARROW.votes_per_day} votes. Limits are Clopper and"
         " Pearson's, each at 99.9 %. [verdict.md](verdict.md) defines what is computed."
     )
     kinds = [f"- **{scenario.name}**: {scenario.about}." for scenario in SCENARIOS.values()]

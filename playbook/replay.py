@@ -6,6 +6,7 @@ import csv
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from services.shadow.core.triplets import MAX_EPOCH, Triplet
 
 REQUIRED = ("request_time", "agreement_sovereign", "agreement_noise")
 OPTIONAL = ("arrival_time", "cluster", "stratum", "epoch")
+GOLD = ("gold_sovereign", "gold_cloud")
+"""How far the sovereign and the cloud's answer agree with a gold answer; both empty where there is none."""
 PARQUET_MAGIC = b"PAR1"
 _UNIT_US = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
 _DURATION = re.compile(r"^(\d+)([smhd])$")
@@ -41,7 +45,11 @@ def duration_us(text: str) -> int:
     return int(found[1]) * _UNIT_US[found[2]]
 
 
-def read_triplets(path: Path, advance: Callable[[int], None] = lambda _: None) -> Iterator[Triplet]:
+def read_triplets(
+    path: Path,
+    advance: Callable[[int], None] = lambda _: None,
+    gold: Callable[[Triplet], None] = lambda _: None,
+) -> Iterator[Triplet]:
     """The triplets of a file.
 
     A missing arrival_time column means that all arrived at once; an empty cell, that nothing ever did.
@@ -50,6 +58,7 @@ def read_triplets(path: Path, advance: Callable[[int], None] = lambda _: None) -
     Args:
         path: CSV with a header, or Parquet.
         advance: is told how many rows were read, now and then.
+        gold: is given each triplet with a gold answer, with the agreements with that in place of its own.
 
     Raises:
         TripletError: the file, a column or a cell is wrong.
@@ -59,7 +68,10 @@ def read_triplets(path: Path, advance: Callable[[int], None] = lambda _: None) -
             parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
         rows = _parquet(path) if parquet else _csv(path)
         for number, (line, row) in enumerate(rows, start=1):
-            yield _triplet(path, line, row)
+            triplet, with_gold = _triplet(path, line, row)
+            if with_gold is not None:
+                gold(with_gold)
+            yield triplet
             if number % 10_000 == 0:
                 advance(number)
     except OSError as error:
@@ -86,21 +98,26 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with pq.ParquetFile(path) as file:
         _check(path, file.schema_arrow.names)
-        names = [name for name in (*REQUIRED, *OPTIONAL) if name in file.schema_arrow.names]
+        names = [name for name in (*REQUIRED, *OPTIONAL, *GOLD) if name in file.schema_arrow.names]
         line = 0
         for batch in file.iter_batches(columns=names):
-            for row in _in_microseconds(batch).to_pylist():
+            for row in _as_written(batch).to_pylist():
                 line += 1
                 yield line, row
 
 
-def _in_microseconds(batch: pa.RecordBatch) -> pa.Table:
-    # Python's times have no nanoseconds.
+def _as_written(batch: pa.RecordBatch) -> pa.Table:
+    """With the cells that Python has no type for as a CSV of the same rows would have them."""
     table = pa.Table.from_batches([batch])
     for place, column in enumerate(table.schema):
+        cells = table.column(place)
         if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-            cells = table.column(place).cast(pa.timestamp("us", column.type.tz), safe=False)
-            table = table.set_column(place, column.name, cells)
+            # Python's times have no nanoseconds.
+            cells = cells.cast(pa.timestamp("us", column.type.tz), safe=False)
+        elif pa.types.is_float32(column.type):
+            # 0.7 would become 0.699999988: another bin.
+            cells = pc.if_else(pc.is_nan(cells), None, cells.cast(pa.string()))
+        table = table.set_column(place, column.name, cells)
     return table
 
 
@@ -109,11 +126,12 @@ def _check(path: Path, names: Any) -> None:
     if missing:
         raise TripletError(
             f"{path}: no column {', '.join(missing)}; needed are {', '.join(REQUIRED)},"
-            f" and {', '.join(OPTIONAL)} are read too"
+            f" and {', '.join((*OPTIONAL, *GOLD))} are read too"
         )
 
 
-def _triplet(path: Path, line: int, row: Mapping[str, Any]) -> Triplet:
+def _triplet(path: Path, line: int, row: Mapping[str, Any]) -> tuple[Triplet, Triplet | None]:
+    """A row's triplet, and the same with its gold answer, if it has one."""
     column = "request_time"
     try:
         request_us = _time(row[column])
@@ -122,23 +140,32 @@ def _triplet(path: Path, line: int, row: Mapping[str, Any]) -> Triplet:
         column = "arrival_time"
         arrival_us = _time(row[column]) if column in row else request_us
         column = "epoch"
-        epoch = int(row[column]) if row.get(column) not in (None, "") else 1
-        if not 1 <= epoch <= MAX_EPOCH:
-            raise ValueError(f"epochs count from 1 to {MAX_EPOCH}")
+        epoch = _epoch(row.get(column))
         agreements = []
-        for name in ("agreement_sovereign", "agreement_noise"):
+        for name in ("agreement_sovereign", "agreement_noise", *GOLD):
             column = name
-            agreements.append(_agreement(row[name]))
+            agreements.append(_agreement(row.get(name)))
+        sovereign, noise, gold_sovereign, gold_cloud = agreements
+        if (gold_sovereign is None) != (gold_cloud is None):
+            raise ValueError(f"{' and '.join(GOLD)} are both given or both empty")
     except (TypeError, ValueError, ArithmeticError) as error:
         raise TripletError(f"{path}: line {line}: {column}: {row.get(column)!r}: {error}") from None
-    return Triplet(
+    triplet = Triplet(
         request_unix_us=request_us,
         arrival_unix_us=arrival_us,
-        cluster=str(row.get("cluster") or ""),
-        stratum=str(row.get("stratum") or ""),
+        cluster=_label(row.get("cluster")),
+        stratum=_label(row.get("stratum")),
         epoch=epoch,
-        agreement_sovereign=agreements[0],
-        agreement_noise=agreements[1],
+        agreement_sovereign=sovereign,
+        agreement_noise=noise,
+    )
+    if gold_sovereign is None:
+        return triplet, None
+    return triplet, replace(
+        triplet,
+        arrival_unix_us=request_us,
+        agreement_sovereign=gold_sovereign,
+        agreement_noise=gold_cloud,
     )
 
 
@@ -153,8 +180,28 @@ def _time(value: Any) -> int | None:
     return (since.days * 86_400 + since.seconds) * 10**6 + since.microseconds
 
 
+def _is_empty(value: Any) -> bool:
+    """Whether a cell says nothing: a number that is not there is NaN in what pandas writes."""
+    return value is None or value in ("", b"") or (isinstance(value, float) and math.isnan(value))
+
+
+def _label(value: Any) -> str:
+    if _is_empty(value):
+        return ""
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _epoch(value: Any) -> int:
+    if _is_empty(value):
+        return 1
+    epoch = Fraction(Decimal(str(value).strip()))
+    if epoch.denominator != 1 or not 1 <= epoch <= MAX_EPOCH:
+        raise ValueError(f"epochs count from 1 to {MAX_EPOCH}, in whole numbers")
+    return int(epoch)
+
+
 def _agreement(value: Any) -> Fraction | None:
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+    if _is_empty(value):
         return None
     exact = Fraction(Decimal(str(value).strip()))
     if not 0 <= exact <= 1:

@@ -38,7 +38,8 @@ class Saved:
 
     @property
     def nanos(self) -> int | None:
-        """Saved; negative if home is dearer. None is unknown: a price, or no pool's period is closed yet."""
+        """Saved, idle hours of pools left out; negative if home is dearer. None is unknown: a price, or no
+        pool's period is closed yet."""
         if not self.home_requests:
             return 0
         if not self.cloud_requests or not self.home_known_requests:

@@ -22,12 +22,12 @@ from playbook.outlook import Outlook, document, outlook, words
 from playbook.replay import duration_us
 from playbook.shadow_client import TIMEOUT_S, Caller, shadow
 from playbook.shown import tell, tell_json, tell_next
-from playbook.standing import experiment_document, length, moment, needed, percent, seconds, window_s
+from playbook.standing import experiment_document, length, moment, needed, percent, place, seconds, window_s
 from playbook.stopped import stopped
 from services.common.errors import Reason
 from services.common.sampling import PPM
 from services.common.settings import DEFAULT_FILE, Name, SettingsError, Workload
-from services.common.words import TaskType, label
+from services.common.words import Stage, TaskType, label
 from services.shadow.core.experiment import ATTRIBUTES
 from services.shadow.core.scorers.judge import FORM
 from services.shadow.core.scorers.registry import DEFAULT_SCORERS, SCORER_NAMES
@@ -121,10 +121,11 @@ def start(
     no rhythm (a batch, a demonstration); then --window must be given.
 
     First it forecasts how long that takes, from the last 7 days' volume and the discordance measured so far
-    (the share of samples that agree otherwise than the cloud with itself), or a guess of it.
+    (the mean square of D; where each D is -1, 0 or 1, the share that is not 0), or a guess of it.
 
     --json has: experiment; forecast (requests_per_day, votes_per_window, discordance, discordance_measured,
-    windows and days: median, p80, p95); null is unknown; next_step.
+    windows and days: median, p80, p95); fleet (workloads: compared or at home, this one included; alpha_each:
+    the α of each for a promise over all of them); null is unknown; next_step.
     """
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes: nobody would see what is asked")
@@ -156,8 +157,9 @@ def start(
             awaits = outlook(wanted, _discordance(caller, wanted), settings)
         except SettingsError as error:
             raise wrong_settings(error, settings) from None
+        compared = _compared(caller, workload)
         if not as_json:
-            _print(wanted, awaits)
+            _print(wanted, awaits, compared)
         if not yes:
             typer.confirm("\nRegister it and begin?", abort=True, err=True)
         ask = shadow_pb2.RegisterExperimentRequest(request_id=uuid.uuid4().bytes)
@@ -168,7 +170,11 @@ def start(
         f" `homeward shadow show {workload}` what they say."
     )
     if as_json:
-        told = {"experiment": experiment_document(done), "forecast": document(awaits, done)}
+        told = {
+            "experiment": experiment_document(done),
+            "forecast": document(awaits, done),
+            "fleet": {"workloads": compared + 1, "alpha_each": done.alpha / (compared + 1)},
+        }
         tell_json(told, step)
         return
     begin = moment(done.start_time)
@@ -279,7 +285,15 @@ def _discordance(caller: Caller, wanted: shadow_pb2.Experiment) -> float | None:
     return None
 
 
-def _print(wanted: shadow_pb2.Experiment, awaits: Outlook) -> None:
+def _compared(caller: Caller, workload: str) -> int:
+    """How many other workloads have a verdict to come, or went home by one."""
+    return sum(
+        item.policy.workload != workload and place(item).stage not in (Stage.OBSERVED, Stage.ROLLED_BACK)
+        for item in caller.migrations().migrations
+    )
+
+
+def _print(wanted: shadow_pb2.Experiment, awaits: Outlook, compared: int) -> None:
     console = Console(highlight=False)
     cap = wanted.daily_cost_cap_nanos / NANOS
     strata = "all requests together"
@@ -292,6 +306,13 @@ def _print(wanted: shadow_pb2.Experiment, awaits: Outlook) -> None:
         ("margin δ", f"{wanted.margin:g}: READY says that the sovereign model is worse by less"),
         ("error α", f"{wanted.alpha:g} over all epochs; ln K must reach {needed(wanted):.2f} in this one"),
     )
+    if compared:
+        others = "1 other workload is" if compared == 1 else f"{compared} other workloads are"
+        console.print(
+            f"  That is of this workload alone. {others} compared or at home: a promise of {wanted.alpha:g}"
+            f" over all {compared + 1} needs --alpha {wanted.alpha / (compared + 1):.2g} for each of them.",
+            soft_wrap=True,
+        )
     console.print("Fixed for this epoch; a change is a new one, with half of the error that is left:")
     _lines(
         console,

@@ -170,7 +170,9 @@ def _money(saved: Saved | None) -> str:
     if saved.nanos is None:
         return f"unknown, {saved.why}{spent}"
     why = f" ({saved.why})" if saved.why else ""
-    return f"{usd(saved.nanos)} so far{why}{spent}"
+    # Left out, home looks free: decision 0011.
+    idle = ", without its pools' idle hours (`homeward ledger pools`)"
+    return f"{usd(saved.nanos)} so far{why}{idle}{spent}"
 
 
 def usd(nanos: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
@@ -18,7 +19,7 @@ from services.classifier.adapters.store import Store
 from services.classifier.adapters.traffic_store import TrafficStore
 from services.classifier.config import load_classifier, registered
 from services.classifier.core.background import Background
-from services.classifier.namer import Namer
+from services.classifier.namer import Namer, read_asked
 from services.classifier.registrar import Registrar
 from services.classifier.scout import Scout
 from services.classifier.servicer import ClassifierServicer
@@ -67,7 +68,7 @@ async def main() -> None:
     )
     observations = Observations(config.clickhouse)
     batcher = Batcher(
-        reader.read,
+        partial(read_asked, reader.read),
         workers=settings.workers,
         batch_requests=settings.batch_requests,
         queue_requests=settings.queue_requests,
@@ -92,6 +93,7 @@ async def main() -> None:
         log.info("listening", extra={"grpc": settings.grpc, "table_version": registrar.board.version})
         await until_stopped()
     finally:
+        registrar.board.close()
         await server.stop()
         await namer.close()
         await batcher.close()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from services.classifier.adapters.batcher import Batcher
 from services.classifier.adapters.observations import Observation, Observations
 from services.classifier.adapters.traffic_store import TrafficStore
+from services.classifier.core.claims import Claims
 from services.classifier.core.classify import Answer, by_fixed_parts, by_reading, kind_of_work
 from services.classifier.core.reading import Reading
 from services.classifier.core.traffic import unnamed
-from services.classifier.registrar import Known
+from services.classifier.registrar import Known, Read
 from services.common.board import Board
 from services.common.errors import DomainError, Reason
 from services.common.seen import Seen
@@ -21,6 +24,25 @@ LATE_IN_FLIGHT = 4
 """Requests that are read after their caller has gone on without a name: discovery wants to see them too, but
 no more than an idle moment takes."""
 
+Asked: TypeAlias = tuple[Claims, Seen]
+"""A request, and what counts as a claim in it."""
+Readings: TypeAlias = tuple[Reading, Reading]
+"""Of what tells the kind of work and of what may tell the name; mostly they are one."""
+
+
+def read_asked(read: Read, asked: Sequence[Asked]) -> list[Readings]:
+    """Reads requests without what they claim. With hundreds of workloads the search for claims takes as long
+    as the model, so it is the threads' work too."""
+    clean = [claims.without(seen) for claims, seen in asked]
+    evidence = [claims.without_mentions(seen) for (claims, _), seen in zip(asked, clean, strict=True)]
+    pairs = list(zip(clean, evidence, strict=True))
+    readings = read([*clean, *(mentionless for seen, mentionless in pairs if mentionless is not seen)])
+    others = iter(readings[len(clean) :])
+    return [
+        (reading, reading if mentionless is seen else next(others))
+        for reading, (seen, mentionless) in zip(readings, pairs, strict=False)
+    ]
+
 
 class Namer:
     """Answers from what is known now. Needs a running event loop."""
@@ -28,12 +50,12 @@ class Namer:
     def __init__(
         self,
         board: Board[Known],
-        batcher: Batcher,
+        batcher: Batcher[Asked, Readings],
         abstain_below: float,
         traffic: TrafficStore,
         observations: Observations,
     ) -> None:
-        """`abstain_below` is the general model's."""
+        """`batcher` reads with `read_asked`; `abstain_below` is the general model's."""
         self._board = board
         self._batcher = batcher
         self._abstain_below = abstain_below
@@ -113,18 +135,9 @@ class Namer:
             return
         self._told(known, seen, *readings, request_id, key_name)
 
-    async def _read(self, known: Known, seen: Seen, timeout_s: float | None) -> tuple[Reading, Reading]:
-        """The readings of what tells the kind of work and of what may tell the name; mostly they are one."""
-        clean = known.claims.without(seen)
-        evidence = known.claims.without_mentions(clean)
+    async def _read(self, known: Known, seen: Seen, timeout_s: float | None) -> Readings:
         try:
-            if evidence is clean:
-                reading = await self._batcher.read(clean, timeout_s)
-                return reading, reading
-            both = await asyncio.gather(
-                self._batcher.read(clean, timeout_s), self._batcher.read(evidence, timeout_s)
-            )
-            return both[0], both[1]
+            return await self._batcher.read((known.claims, seen), timeout_s)
         except TimeoutError as error:
             raise DomainError(Reason.REQUEST_TIMEOUT, str(error)) from None
 

@@ -15,6 +15,9 @@ from services.common.fingerprint import Shape
 from services.common.seen import Seen, cut
 from services.common.words import Evidence, QualitySensitivity, TaskType
 
+MAX_INPUT_CHARS = 2**63 - 1
+"""Of a request: what the tables can count. The field of the contract has a bit more."""
+
 
 def seen(request: classifier_pb2.ClassifyRequest) -> Seen:
     """What is seen of a request. What is longer than the contract allows is cut, not refused."""
@@ -23,7 +26,7 @@ def seen(request: classifier_pb2.ClassifyRequest) -> Seen:
         request.turns,
         tool_names=request.tool_names,
         response_schema=request.response_schema,
-        input_chars=request.input_chars,
+        input_chars=min(request.input_chars, MAX_INPUT_CHARS),
     )
 
 

@@ -16,6 +16,7 @@ class Board(Generic[T]):
         self.value = value
         self.version = version
         self._changed = asyncio.Event()
+        self._closed = False
 
     def post(self, value: T, version: int) -> None:
         """Replaces the value and wakes all watchers."""
@@ -24,9 +25,15 @@ class Board(Generic[T]):
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def close(self) -> None:
+        """Ends all watches: a server that stops would wait for them."""
+        self._closed = True
+        self._changed.set()
+
     async def watch(self, known_version: int) -> AsyncIterator[T]:
-        """The value as soon as its version is another than the known one, then after each change."""
-        while True:
+        """The value as soon as its version is another than the known one, then after each change; ends when
+        the board is closed."""
+        while not self._closed:
             changed = self._changed
             if self.version != known_version:
                 known_version = self.version

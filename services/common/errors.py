@@ -120,6 +120,9 @@ MEANINGS: Mapping[Reason, Meaning] = {
     Reason.APPROVAL_FORBIDDEN: Meaning("PERMISSION_DENIED", 403, *_DENIED),
 }
 
+_QUOTING = frozenset({Reason.UPSTREAM_REJECTED, Reason.UPSTREAM_BROKEN})
+"""Reasons whose message may be a model server's own words, and so quote prompts and answers."""
+
 
 class DomainError(Exception):
     """A failure that a caller can act on.
@@ -138,6 +141,11 @@ class DomainError(Exception):
     def meaning(self) -> Meaning:
         """What the reason is called at each door."""
         return MEANINGS[self.reason]
+
+    @property
+    def traced_message(self) -> str:
+        """What a trace may tell of it beside the reason: no message that may quote somebody's text."""
+        return "" if self.reason in _QUOTING else self.message
 
     @property
     def retry_after_s(self) -> int | None:

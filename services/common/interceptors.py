@@ -33,11 +33,18 @@ _OURS = "/homeward."
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 """Metadata in which gRPC carries a google.rpc.Status."""
 
+MAX_MESSAGE_BYTES, MAX_DETAIL_BYTES, MAX_SHOWN_BYTES = 2_000, 500, 600
+"""UTF-8 bytes of an error's message, of each of its metadata's values, and of `grpc-message`, which has the
+message again for those who read no status. gRPC gives 8 KB to all of an error, and takes another code's place
+for a larger one; a byte of `grpc-message` may take three, one of the status four thirds."""
+
 
 def status_of(error: DomainError) -> status_pb2.Status:
-    """The google.rpc.Status of a domain error, with its ErrorInfo and RetryInfo."""
+    """The google.rpc.Status of a domain error, with its ErrorInfo and RetryInfo. Long texts are cut."""
     info = error_details_pb2.ErrorInfo(
-        reason=error.reason.value, domain=ERROR_DOMAIN, metadata=error.metadata
+        reason=error.reason.value,
+        domain=ERROR_DOMAIN,
+        metadata={key: _bounded(value, MAX_DETAIL_BYTES) for key, value in error.metadata.items()},
     )
     details = [any_pb2.Any()]
     details[0].Pack(info)
@@ -47,8 +54,15 @@ def status_of(error: DomainError) -> status_pb2.Status:
         details.append(any_pb2.Any())
         details[1].Pack(retry)
     return status_pb2.Status(
-        code=code_pb2.Code.Value(error.meaning.grpc_code), message=error.message, details=details
+        code=code_pb2.Code.Value(error.meaning.grpc_code),
+        message=_bounded(error.message, MAX_MESSAGE_BYTES),
+        details=details,
     )
+
+
+def _bounded(text: str, most_bytes: int) -> str:
+    # A lone surrogate, which JSON can carry, has no UTF-8.
+    return text.encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
 
 
 def refusal(error: aio.AioRpcError) -> DomainError | None:
@@ -200,18 +214,21 @@ async def _fail(span: Span, context: aio.ServicerContext[Any, Any], error: BaseE
             "an internal error; the trace shows where",
             trace_id=f"{span.get_span_context().trace_id:032x}",
         )
-    _mark(span, error.meaning.grpc_code, error.message, error.reason)
+    _mark(span, error.meaning.grpc_code, error.traced_message, error.reason)
     status = status_of(error)
     await context.abort(
         grpc.StatusCode[error.meaning.grpc_code],
-        error.message,
+        _bounded(error.message, MAX_SHOWN_BYTES),
         ((STATUS_DETAILS_KEY, status.SerializeToString()),),
     )
     raise AssertionError("abort raises")
 
 
 class UnaryClientInterceptor(aio.UnaryUnaryClientInterceptor):
-    """A client span for each unary call, and its context in the metadata."""
+    """A client span for each unary call, and its context in the metadata.
+
+    Of an error it has the code; what the server said stands in the server's own span, if it may be there.
+    """
 
     def __init__(self) -> None:
         self._tracer = trace.get_tracer("homeward.grpc.client")
@@ -221,16 +238,20 @@ class UnaryClientInterceptor(aio.UnaryUnaryClientInterceptor):
     ) -> Any:
         """Waits for the end of the call, so that its status is the span's."""
         span, details = _start_client(self._tracer, client_call_details)
+        call = None
         try:
             call = await continuation(details, request)
             code = await call.code()
             if code is not grpc.StatusCode.OK:
-                _mark(span, code.name, await call.details())
+                _mark(span, code.name)
             else:
                 span.set_attribute(names.RPC_STATUS_CODE, "OK")
             return call
         except asyncio.CancelledError:
             _mark(span, "CANCELLED", "the caller gave up")
+            # Waiting for a call's code ends without the call, which the server would go on with.
+            if call is not None:
+                call.cancel()
             raise
         finally:
             span.end()
@@ -255,7 +276,7 @@ class StreamClientInterceptor(aio.UnaryStreamClientInterceptor):
                     yield response
                 span.set_attribute(names.RPC_STATUS_CODE, "OK")
             except aio.AioRpcError as error:
-                _mark(span, error.code().name, error.details() or "")
+                _mark(span, error.code().name)
                 raise
             except (asyncio.CancelledError, GeneratorExit):
                 _mark(span, "CANCELLED", "the caller gave up")
@@ -281,7 +302,7 @@ def _rpc(method: str) -> dict[str, str]:
     return {names.RPC_SYSTEM: "grpc", names.RPC_SERVICE: service, names.RPC_METHOD: name}
 
 
-def _mark(span: Span, code: str, message: str | None, reason: str | None = None) -> None:
+def _mark(span: Span, code: str, message: str = "", reason: str | None = None) -> None:
     span.set_attribute(names.RPC_STATUS_CODE, code)
     span.set_attribute(names.ERROR_TYPE, reason or code)
     span.set_status(StatusCode.ERROR, message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -47,20 +47,31 @@ def usable(schema: Mapping[str, Any]) -> bytes:
 
 def first_problem(schema: bytes, value: object) -> str:
     """The first thing in a value that breaks a usable schema; empty if nothing does."""
-    validator, work = _compiled(schema)
+    validator, work, names = _compiled(schema)
     if work.steps(value) > MAX_STEPS:
         return "it is too large, or nests too deep, to be checked against this schema"
     try:
         # Stops at the first; `iter_errors` collects them all before it gives one.
         validator.validate(value)
     except jsonschema_rs.ValidationError as error:
-        where = "/".join(str(step) for step in error.instance_path)
-        return f"{where or 'it'}: {error.message}"[:MAX_PROBLEM_CHARS]
+        return _told(error, names)[:MAX_PROBLEM_CHARS]
     return ""
 
 
+def _told(error: jsonschema_rs.ValidationError, names: frozenset[str]) -> str:
+    """The problem without the names that only the value has: an answer may have put anybody's data there."""
+    steps = (str(step) if isinstance(step, int) or step in names else "*" for step in error.instance_path)
+    where = "/".join(steps) or "it"
+    kind = type(error.kind).__name__
+    if kind in ("AdditionalProperties", "UnevaluatedProperties"):
+        return f"{where}: it has properties that the schema does not allow"
+    if kind == "PropertyNames":
+        return f"{where}: the name of one of its properties is not as the schema has it"
+    return f"{where}: {error.message}"
+
+
 @lru_cache(KEPT_SCHEMAS)
-def _compiled(schema: bytes) -> tuple[jsonschema_rs.Validator, Work]:
+def _compiled(schema: bytes) -> tuple[jsonschema_rs.Validator, Work, frozenset[str]]:
     document = orjson.loads(schema)
     # Counted first: what never ends might not end while it is compiled either.
     work = Work(document)
@@ -71,7 +82,20 @@ def _compiled(schema: bytes) -> tuple[jsonschema_rs.Validator, Work]:
         retriever=_nothing_outside,
         pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
     )
-    return validator, work
+    return validator, work, frozenset(_property_names(document))
+
+
+def _property_names(document: object) -> Iterator[str]:
+    """The names that the schema itself gives to properties."""
+    parts = [document]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            if isinstance(named := part.get("properties"), dict):
+                yield from named
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
 
 
 def _nothing_outside(uri: str) -> Any:

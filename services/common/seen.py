@@ -14,6 +14,8 @@ MAX_SYSTEM_BYTES = 8192
 """UTF-8 bytes of the system prompt that are shown."""
 MAX_TURNS_BYTES = 8192
 """UTF-8 bytes of all turns together that are shown."""
+MAX_TURNS = 128
+"""Turns that are shown; of more, the first and the last."""
 MAX_SCHEMA_BYTES = 8192
 """UTF-8 bytes of the answer's schema that are shown."""
 MAX_TOOL_NAMES = 128
@@ -52,13 +54,18 @@ def cut(
 ) -> Seen:
     """A request within the contract's limits: of a long text its head and its tail stay."""
     texts = tuple(turns)
+    if input_chars is None:
+        input_chars = len(system_prompt) + sum(map(len, texts))
+    if len(texts) > MAX_TURNS:
+        half = MAX_TURNS // 2
+        texts = texts[:half] + texts[-half:]
     room = MAX_TURNS_BYTES // max(1, len(texts))
     return Seen(
         system_prompt=excerpt(system_prompt, MAX_SYSTEM_BYTES),
         turns=tuple(excerpt(text, room) for text in texts),
         tool_names=tuple(excerpt(name, MAX_TOOL_NAME_CHARS * 4) for name in tool_names)[:MAX_TOOL_NAMES],
         response_schema=excerpt(response_schema, MAX_SCHEMA_BYTES),
-        input_chars=len(system_prompt) + sum(map(len, texts)) if input_chars is None else input_chars,
+        input_chars=input_chars,
     )
 
 
@@ -67,5 +74,5 @@ def excerpt(text: str, room: int) -> str:
     # A character has at most four bytes; a lone surrogate, which JSON can carry, has no UTF-8 at all.
     if len(text) * 4 > room:
         half = room // 8
-        text = text if len(text) <= 2 * half else f"{text[:half]}{text[-half:]}"
+        text = text if len(text) <= 2 * half else f"{text[:half]}{text[len(text) - half :]}"
     return text.encode("utf-8", "replace").decode()

@@ -3,7 +3,7 @@
 Each service declares its own sections in its `config.py`; this module holds what they share: the base
 class, the loader, and the sections that more than one service reads.
 
-A setting `[router] max_body_bytes` is overridden by `HOMEWARD_ROUTER__MAX_BODY_BYTES`: the path of
+A setting `[limits] body_bytes` is overridden by `HOMEWARD_LIMITS__BODY_BYTES`: the path of
 the key in capitals, joined by two underscores. Values from the environment are read as TOML where they
 parse as such, else as text.
 """
@@ -236,7 +236,8 @@ class Budget(Section):
     """What happens to a leg that does not fit any more: `refuse` it, let it run at the `sovereign` target
     only, or let it go and `alert`."""
     offline_requests: int = Field(default=1000, ge=0)
-    """Legs that each router may send to the cloud while no ledger answers; then `at_cap` holds."""
+    """Legs that all routers of `[router] processes` together may send to the cloud while no ledger answers;
+    then `at_cap` holds."""
 
 
 UNRESTRICTED = DataClass()

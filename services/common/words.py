@@ -6,6 +6,9 @@ Names and numbers are those of `protos/homeward/common/v1`; a test holds the two
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TypeVar
+
+T = TypeVar("T", bound=IntEnum)
 
 
 class Target(IntEnum):
@@ -88,6 +91,14 @@ class QualitySensitivity(IntEnum):
     LOW = 1
     MEDIUM = 2
     HIGH = 3
+
+
+def word(kind: type[T], number: int, otherwise: T) -> T:
+    """The word for a number of the contract; `otherwise` for one that only a later version knows."""
+    try:
+        return kind(number)
+    except ValueError:
+        return otherwise
 
 
 def label(value: IntEnum) -> str:

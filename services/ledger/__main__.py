@@ -146,6 +146,7 @@ async def main() -> None:
         log.info("listening", extra={"grpc": settings.grpc, "policy_version": decisions.policy.version})
         await until_stopped()
     finally:
+        servicer.board.close()
         await server.stop()
         if following is not None:
             following.cancel()

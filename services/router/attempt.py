@@ -44,6 +44,10 @@ OUTCOMES = {
 }
 """How a leg ended that failed for a reason; after these, another route may serve the request."""
 
+GATEWAY_TIMEOUTS = frozenset({504, 524})
+"""Statuses of a gateway whose server of models was too slow for it; that may have run the call, and bill it.
+524 is Cloudflare's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -108,8 +112,9 @@ async def attempt(upstreams: Upstreams, ask: Ask, codec: wire.Codec, call: Call)
                 status=401,
             )
         if exchange.status >= 400:
-            call.error_reason = Reason.UPSTREAM_REJECTED
-            call.finish(Outcome.REJECTED)
+            slow = exchange.status in GATEWAY_TIMEOUTS
+            call.error_reason = Reason.UPSTREAM_TIMEOUT if slow else Reason.UPSTREAM_REJECTED
+            call.finish(Outcome.TIMEOUT if slow else Outcome.REJECTED)
             return _opened(call, exchange, codec.error(exchange.status, body), None)
         try:
             answer = codec.answer(body)

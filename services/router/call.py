@@ -19,7 +19,7 @@ from services.router.core import catalog, wire
 from services.router.core.keys import Key
 from services.router.core.leg import Leg
 from services.router.core.naming import Name
-from services.router.core.usage import UNKNOWN, Usage, estimated
+from services.router.core.usage import UNKNOWN, Usage, estimated, prompt_chars
 
 Book = Callable[[Leg, Key], None]
 """Takes a finished leg and the key that asked for it."""
@@ -181,7 +181,7 @@ class Call:
         if counted.output_tokens is not None:
             self.usage = counted
             return
-        self.usage = estimated(self._ask.request.input_chars, output_chars)
+        self.usage = estimated(prompt_chars(self._ask.request.body), output_chars)
         # A message's stream tells the prompt's counts in its first event.
         if said.input_tokens is not None:
             self.usage = replace(

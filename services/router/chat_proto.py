@@ -16,6 +16,12 @@ from services.router.core import catalog, wire
 
 T = TypeVar("T")
 
+MAX_PARTS = 100_000
+"""Messages, parts, tool calls and values of Structs in a chat, together: far more than a conversation has.
+Each is made anew in Python, which takes ten microseconds or so in which no other request goes on."""
+MAX_TOOLS = 128
+"""As OpenAI's API has it."""
+
 _ROLES = {
     chat_pb2.ROLE_SYSTEM: "system",
     chat_pb2.ROLE_USER: "user",
@@ -60,14 +66,20 @@ def to_request(chat: chat_pb2.Chat, *, streamed: bool) -> wire.Request:
         raise invalid_request("chat.model", "the name of a model", "nothing")
     if not chat.messages:
         raise invalid_request("chat.messages", "at least one message", "none")
+    if len(chat.tools) > MAX_TOOLS:
+        raise invalid_request("chat.tools", f"at most {MAX_TOOLS}", str(len(chat.tools)))
+    if _too_many_parts(chat):
+        raise invalid_request("chat", f"at most {MAX_PARTS} messages, parts, calls and values", "more")
+    texts = [chat.response_format.json_schema.schema_json, *(tool.parameters_json for tool in chat.tools)]
+    # Together: a text that is not JSON is refused before the next is parsed.
+    if wire.too_many_values(",".join(texts).encode()):
+        raise invalid_request("chat", f"at most {wire.MAX_VALUES} values in all its schemas", "more")
     document: dict[str, Any] = {
         "model": chat.model,
         "messages": [_message(item, f"chat.messages[{i}]") for i, item in enumerate(chat.messages)],
     }
     document.update(_sampling(chat.sampling))
     if chat.tools:
-        if len(chat.tools) > 128:
-            raise invalid_request("chat.tools", "at most 128", str(len(chat.tools)))
         document["tools"] = [_tool(tool, f"chat.tools[{i}]") for i, tool in enumerate(chat.tools)]
     if chat.tool_choice:
         document["tool_choice"] = (
@@ -165,6 +177,28 @@ def _deltas(chunk: Mapping[str, Any]) -> Iterable[router_pb2.Delta]:
         )
         if piece.text or calls or piece.finish_reason or piece.refusal:
             yield piece
+
+
+def _too_many_parts(chat: chat_pb2.Chat) -> bool:
+    parts = len(chat.messages)
+    if parts <= MAX_PARTS:
+        parts += sum(len(message.content) + len(message.tool_calls) for message in chat.messages)
+    left: list[struct_pb2.Struct | struct_pb2.ListValue] = [
+        chat.extra_fields,
+        chat.response_format.json_schema.schema,
+        *(tool.parameters for tool in chat.tools),
+    ]
+    while left and parts <= MAX_PARTS:
+        holder = left.pop()
+        values = holder.values if isinstance(holder, struct_pb2.ListValue) else holder.fields.values()
+        parts += len(values)
+        if parts <= MAX_PARTS:
+            for value in values:
+                if value.HasField("struct_value"):
+                    left.append(value.struct_value)
+                elif value.HasField("list_value"):
+                    left.append(value.list_value)
+    return parts > MAX_PARTS
 
 
 def _message(message: chat_pb2.Message, where: str) -> dict[str, Any]:

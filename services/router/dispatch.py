@@ -41,7 +41,7 @@ from services.router.routing import only_home, routes_of
 from services.router.sampler import Sampler
 
 _FALL_BACK_STATUSES = RETRIED_STATUSES | {403}
-"""Statuses that say something about the upstream rather than the request: another may serve it."""
+"""Of a cloud: what says something about it rather than the request, so that another may serve it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,10 @@ class Dispatcher:
             except DomainError as error:
                 if error.reason not in OUTCOMES:
                     raise
-                failure, answer, at_home = error, None, at_home or not to_cloud
+                # What could not even be asked says less than what somebody answered, or why nobody did.
+                if answer is None:
+                    failure = failure or error
+                at_home = at_home or not to_cloud
                 continue
             if rules and to_cloud:
                 leg_id = uuid7(time.time_ns())
@@ -211,7 +214,8 @@ class Dispatcher:
                 if stays or error.reason not in OUTCOMES:
                     raise
                 continue
-            if answer.status not in _FALL_BACK_STATUSES:
+            # What a server at home refuses may be right in the cloud; what a cloud says of a request stands.
+            if answer.status < 400 or (to_cloud and answer.status not in _FALL_BACK_STATUSES):
                 return answer
         if answer is not None:
             return answer

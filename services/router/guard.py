@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 PERSONAL_DATA = "homeward.personal_data.kinds"
 """The span attribute with the kinds that were found, sorted and joined by commas; never what was found."""
 UNREAD = "unread"
-"""Stands among the kinds if a request was too long to be read."""
+"""Stands among the kinds if a request could not be read."""
 ON_HIT = "homeward.personal_data.on_hit"
 """The span attribute with what followed."""
 INLINE_BYTES = 16 * 1024

@@ -21,6 +21,7 @@ def routes_of(
         DomainError: TARGET_NOT_ALLOWED, MODEL_NOT_FOUND, API_NOT_SUPPORTED: there is none.
     """
     model, workload = ask.request.model, named.name.workload
+    _check_region(ask, row, workload)
     routes = models.routes(model)
     if ask.target is not None:
         target, fallback = ask.target, None
@@ -49,6 +50,22 @@ def routes_of(
         fallback_target=fallback,
         workload=workload,
     )
+
+
+def _check_region(ask: Ask, row: WorkloadPolicy, workload: str) -> None:
+    """An upstream's region says where it runs unless the request says otherwise, as Anthropic's may."""
+    region = ask.request.document.get("inference_geo")
+    if region is None or not row.allowed_regions:
+        return
+    if not isinstance(region, str) or region not in row.allowed_regions:
+        regions = ", ".join(sorted(row.allowed_regions))
+        raise DomainError(
+            Reason.TARGET_NOT_ALLOWED,
+            f"`inference_geo`: the data class of {workload!r} allows only {regions}; leave the field out",
+            workload=workload,
+            allowed=regions,
+            model=ask.request.model,
+        )
 
 
 def only_home(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from services.shadow.adapters.ledger import LedgerAdapter
 from services.shadow.adapters.store import Store
 from services.shadow.core.alerts import Facts, Told, alerts
-from services.shadow.core.funnel import SCORED_WITHIN_US, STILL_US, Funnel
+from services.shadow.core.funnel import SCORED_WITHIN_US, SPANS_US, Span, is_enough
 from services.shadow.course import Course, Look
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ class Alarms:
         for course in courses:
             if course.look is not None:
                 facts = self._facts(course, course.look)
-                course.alerts = alerts(await asyncio.to_thread(self._count, facts, course.look, now))
+                since = course.stay.since_unix_us
+                course.alerts = alerts(await asyncio.to_thread(self._count, facts, course.look, since, now))
                 self._tell(course.workload, course.alerts)
 
     def end(self, workload: str) -> None:
@@ -80,21 +81,40 @@ class Alarms:
             rate_ppm=sampling.rate_ppm if sampling is not None else 0,
             experiment_known=sampling is None or look.experiment is not None,
             controls=look.situation.controls if sampling is not None else {},
-            sleeping_breaker=course.breakers.sleeping(course.limits),
+            mixed=look.situation.mixed if sampling is not None else "",
+            sleeping_breaker=course.breakers.sleeping(course.limits, self._clock()),
         )
 
-    def _count(self, facts: Facts, look: Look, now: int) -> Facts:
-        """Adds the funnels. Reads the store; runs in a thread."""
+    def _count(self, facts: Facts, look: Look, since_unix_us: int, now: int) -> Facts:
+        """Adds the funnels. Reads the store; runs in a thread.
+
+        Args:
+            facts: without them.
+            look: the workload's.
+            since_unix_us: when it came to its place: before, another share may have been sampled.
+            now: the time.
+        """
         if look.row.sampling is None or look.experiment is None:
             return facts
         epoch = (look.experiment.experiment_id, look.experiment.epoch)
+        # What came before the first window has no vote.
+        begun = -(-max(since_unix_us, look.experiment.start_unix_us) // MINUTE_US) * MINUTE_US
+        end = max((now - SCORED_WITHIN_US) // MINUTE_US * MINUTE_US, begun)
+        young = self._store.funnel(*epoch, end)
 
-        def since(age_us: int) -> Funnel:
-            return self._store.funnel(*epoch, (now - age_us) // MINUTE_US * MINUTE_US)
+        def span(length_us: int) -> Span:
+            start = max(end - length_us, begun)
+            return Span(self._store.funnel(*epoch, start) - young, end - start)
 
+        hour = found = span(SPANS_US[0])
+        for length_us in SPANS_US[1:]:
+            if is_enough(found.funnel, facts.rate_ppm) or end - found.length_us <= begun:
+                break
+            found = span(length_us)
         return replace(
             facts,
-            hour=since(SCORED_WITHIN_US + STILL_US) - since(SCORED_WITHIN_US),
+            hour=hour.funnel,
+            span=found,
             epoch=self._store.funnel(*epoch),
-            recent=since(RECENT_US),
+            recent=self._store.funnel(*epoch, (now - RECENT_US) // MINUTE_US * MINUTE_US),
         )

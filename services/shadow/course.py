@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.message import Message
 from homeward.common.v1 import chat_pb2, leg_pb2
 from homeward.shadow.v1 import shadow_pb2
 
@@ -25,7 +26,7 @@ from services.shadow.core.breakers import Breakers, Legs, Limits, Trip, counted
 from services.shadow.core.experiment import Experiment
 from services.shadow.core.gate import Capability, FixedParts, Need, Use, blocks, languages, needs, unknown
 from services.shadow.core.lanes import AFTER, COMPARISON
-from services.shadow.core.migration import Approval, Situation, Terms
+from services.shadow.core.migration import Approval, Situation, Terms, mixed
 from services.shadow.core.verdict import Window
 from services.shadow.core.watch import Snapshot, Watch
 
@@ -36,8 +37,9 @@ HOLD_US = 600 * 1_000_000
 probe must still be of use."""
 MAX_PART_BYTES = 256 * 1024
 """Of a fixed part; larger ones are not kept, and not probed."""
-MAX_FOUND = 32
-"""Probes' results that are kept of an epoch."""
+MAX_FOUND = 8
+"""Probes' results that are kept of an epoch for each capability: where tools change all the time, those of
+what never does must stay."""
 SAVE_BASELINE_US = 10 * 1_000_000
 """How often the cloud's latency is kept."""
 _AFTER_CUTOVER = (Stage.CANARY, Stage.HOME)
@@ -161,16 +163,17 @@ class Course:
         if epoch != (request.experiment_id, request.epoch):
             return
         chat = request.chat
-        tools = self._part("tools", chat_pb2.Chat(tools=chat.tools), now_unix_us)
-        form = ""
-        if chat.response_format.WhichOneof("format") == "json_schema":
-            form = self._part("response_format", chat.response_format, now_unix_us)
+        tools = chat_pb2.Chat(tools=chat.tools)
+        if self._takes("tools", tools, now_unix_us):
+            parts = replace(parts, tools=json.dumps(_document(tools)["tools"]))
+        form = chat.response_format
+        if form.WhichOneof("format") == "json_schema" and self._takes("response_format", form, now_unix_us):
+            parts = replace(parts, response_format=json.dumps(_document(form)))
+        if self._takes("stop", chat_pb2.SamplingParameters(stop=chat.sampling.stop), now_unix_us):
+            parts = replace(parts, stop=tuple(chat.sampling.stop))
         parts = replace(
             parts,
             model=chat.model or parts.model,
-            tools=tools or parts.tools,
-            response_format=form or parts.response_format,
-            stop=tuple(chat.sampling.stop) or parts.stop,
             max_tokens=max(parts.max_tokens, chat.sampling.max_tokens),
             streamed=parts.streamed or request.streamed,
         )
@@ -178,6 +181,8 @@ class Course:
 
     def arrive(self, row: Row, now_unix_us: int) -> None:
         """Notices where the workload stands."""
+        if row.place.stage in _AFTER_CUTOVER and self.stage not in _AFTER_CUTOVER:
+            self.breakers.begin(now_unix_us)
         self.stage = row.place.stage
         if row.sampling is not None:
             self._compare((row.sampling.experiment_id, row.sampling.epoch))
@@ -205,6 +210,7 @@ class Course:
         trip: Trip | None,
         now_unix_us: int,
         newer_epoch: int = 0,
+        home_models: Mapping[str, Sequence[str]] | None = None,
     ) -> Look:
         """Puts together what is known. Reads the store; call it in a thread."""
         if experiment is not None:
@@ -221,6 +227,7 @@ class Course:
             closed_windows=len(windows),
             min_windows=experiment.min_windows if experiment is not None else 1,
             newer_epoch=newer_epoch,
+            mixed=mixed(home_models or {}),
             controls={lane: items[-1].verdict for lane, items in controls.items()},
             gate=blocks(self._use, self.parts, found, now_unix_us, self.failures),
             approved_by=self.approved_by(row),
@@ -268,8 +275,12 @@ class Course:
         if epoch != self._epoch:
             return
         self.failures = failures
-        by_name = {(item.need.name, item.need.digest): item for item in (*self.found, *found)}
-        self.found = tuple(by_name.values())[-MAX_FOUND:]
+        kept: dict[str, dict[str, Capability]] = {}
+        for item in (*self.found, *found):
+            of_name = kept.setdefault(item.need.name, {})
+            of_name.pop(item.need.digest, None)
+            of_name[item.need.digest] = item
+        self.found = tuple(item for of_name in kept.values() for item in [*of_name.values()][-MAX_FOUND:])
         self.probed_unix_us = now_unix_us
         if epoch[0]:
             content = [asdict(item) for item in self.found]
@@ -310,16 +321,15 @@ class Course:
         self._parts = (epoch, parts)
         self._raw_parts, self._parts_unix_us = {}, {}
 
-    def _part(self, name: str, message: chat_pb2.Chat | chat_pb2.ResponseFormat, now_unix_us: int) -> str:
-        """A part as JSON, if it takes the place of the one that is kept; empty if it does not."""
+    def _takes(self, name: str, message: Message, now_unix_us: int) -> bool:
+        """Whether a part takes the place of the one that is kept."""
         raw = message.SerializeToString(deterministic=True)
         before = self._raw_parts.get(name)
         held = now_unix_us - self._parts_unix_us.get(name, 0) < HOLD_US and before is not None
         if not raw or raw == before or held or len(raw) > MAX_PART_BYTES:
-            return ""
+            return False
         self._raw_parts[name], self._parts_unix_us[name] = raw, now_unix_us
-        document = json_format.MessageToDict(message, preserving_proto_field_name=True)
-        return json.dumps(document["tools"] if name == "tools" else document)
+        return True
 
     def _read(self, row: Row, experiment: Experiment) -> None:
         epoch = (experiment.experiment_id, experiment.epoch)
@@ -365,6 +375,11 @@ class Course:
 
 def _name_of(epoch: tuple[bytes, int]) -> str:
     return f"{epoch[0].hex()}:{epoch[1]}"
+
+
+def _document(message: Message) -> dict[str, Any]:
+    document: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return document
 
 
 def _epoch_of(row: Row) -> tuple[str, int]:

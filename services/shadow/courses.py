@@ -14,6 +14,7 @@ from services.shadow.core.experiment import Experiment
 from services.shadow.core.lanes import COMPARISON, CONTROLS
 from services.shadow.core.verdict import Window
 from services.shadow.course import Course, Look
+from services.shadow.home_models import Models
 from services.shadow.moves import Moves
 
 
@@ -24,7 +25,10 @@ class Findings(Protocol):
         """The closed windows of an epoch."""
 
     def discordance(self, experiment: Experiment) -> float | None:
-        """The share of votes that are not zero; None without votes."""
+        """The mean square of the votes; None without votes."""
+
+    def home_models(self, experiment: Experiment) -> Models:
+        """Which models answered at home in an epoch, by the model asked for."""
 
 
 class Courses:
@@ -97,7 +101,13 @@ class Courses:
             last = self._store.current(course.workload)
             newer = experiment is not None and last is not None and last.epoch > experiment.epoch
             look = course.see(
-                row, experiment, lanes, trip, now, last.epoch if newer and last is not None else 0
+                row,
+                experiment,
+                lanes,
+                trip,
+                now,
+                last.epoch if newer and last is not None else 0,
+                self._engine.home_models(experiment) if experiment is not None else {},
             )
             course.save()
             return look

@@ -30,6 +30,7 @@ from services.shadow.core.scorers.answer import Answer
 from services.shadow.core.verdict import Window
 from services.shadow.evidence import EvidenceCache
 from services.shadow.examples import ExampleShelf
+from services.shadow.home_models import HomeModels, Models
 from services.shadow.inquiry import LATE, Asks, Inquiry, LostError, Means, failure
 from services.shadow.intake import Intake
 from services.shadow.scoring import Encodes, Scoring
@@ -113,6 +114,7 @@ class Engine:
         self._language = Language()
         self._intake = Intake(store, self._language, clock)
         self._evidence = EvidenceCache(store)
+        self._models = HomeModels(store)
         self._others: dict[tuple[bytes, int], tuple[bytes, Answer]] = {}
         """The last sovereign answer of each epoch, and the cluster of its request; never on disk."""
         self._closed: dict[tuple[bytes, int], int] = {}
@@ -186,9 +188,12 @@ class Engine:
         return list(self._evidence.of(experiment, lane).windows)
 
     def discordance(self, experiment: Experiment) -> float | None:
-        """The share of votes of the comparison's closed windows that are not zero; None without votes."""
-        votes = self._evidence.of(experiment, lanes.COMPARISON).histogram
-        return 1 - votes.counts.get(0, 0) / votes.votes if votes.votes else None
+        """The mean square of the votes of the comparison's closed windows; None without votes."""
+        return self._evidence.of(experiment, lanes.COMPARISON).histogram.mean_square()
+
+    def home_models(self, experiment: Experiment) -> Models:
+        """Which models answered at home in an epoch, by the model asked for. From any thread."""
+        return self._models.of((experiment.experiment_id, experiment.epoch))
 
     @property
     def in_hand(self) -> int:
@@ -279,10 +284,16 @@ class Engine:
             note = self._store.start if started else self._store.unstart
             await self._on_disk(note, [sample_id])
 
+        async def note_model(served: str) -> None:
+            about = ((sample.experiment_id, sample.epoch), request.chat.model, served)
+            if not self._models.has(*about):
+                await self._on_disk(self._models.add, *about)
+
         means = Means(
             router=self._router,
             scorer=by_name,
             note_started=note_started,
+            note_model=note_model,
             asked=self._spend.asked,
             other_answer=self._other_answer,
             clock=self._clock,

@@ -76,6 +76,8 @@ class Means:
     scorer: Scores
     note_started: Callable[[bytes, bool], Awaitable[None]]
     """Makes durable that models may have been asked about a sample, or that none was."""
+    note_model: Callable[[str], Awaitable[None]]
+    """Makes durable which model answered at home."""
     asked: Callable[[str], None]
     """Is told the workload of each leg in the cloud."""
     other_answer: Callable[[Sample, bytes, Answer], Answer | None]
@@ -239,6 +241,8 @@ class Inquiry:
         self._answers[leg.role] = shown(reply.answer, self._experiment.scorer)
         self._leg_ids[leg.role] = reply.leg_id
         self._means.scorer.served(reply.model)
+        if leg.target is Target.SOVEREIGN:
+            await self._means.note_model(reply.model)
         await self._score()
 
     def _tries(self, leg: Leg, error: LegFailed) -> int:

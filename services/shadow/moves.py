@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from google.protobuf import json_format
 from homeward.common.v1 import policy_pb2
 
 from services.common.errors import DomainError, Reason
@@ -18,7 +19,7 @@ from services.common.sampling import Sampling
 from services.common.stages import HOME, OBSERVED, ROLLED_BACK, SHADOWED, Place, move
 from services.shadow.adapters.ledger import LedgerAdapter, Policy, Row
 from services.shadow.adapters.store import Store
-from services.shadow.core.experiment import Experiment
+from services.shadow.core.experiment import Begun, Experiment
 from services.shadow.core.migration import SHADOW, Move
 from services.shadow.core.verdict import Window
 from services.shadow.course import Look
@@ -75,6 +76,29 @@ class Moves:
                 store="ledger",
                 detail="away",
             )
+
+    async def last_begun(self, workload: str) -> Begun | None:
+        """The last epoch of a workload's comparison that the journal has; None if there was none.
+
+        Raises:
+            DomainError: STORAGE_UNAVAILABLE if the ledger is away.
+        """
+        last: Begun | None = None
+        async for decision in self._ledger.decisions(workload):
+            sampling = decision.after.sampling
+            if sampling.epoch <= (last.epoch if last is not None else 0):
+                continue
+            told = json_format.MessageToDict(decision.evidence)
+            about = (told.get("experiment_id"), told.get("epoch"))
+            promised = told if about == (sampling.experiment_id.hex(), sampling.epoch) else {}
+            last = Begun(
+                workload,
+                sampling.experiment_id,
+                sampling.epoch,
+                promised.get("margin"),
+                promised.get("alpha"),
+            )
+        return last
 
     async def make(self, look: Look, policy: Policy, what: Move, approved_by: str = "") -> None:
         """Decides a move.

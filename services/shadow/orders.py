@@ -6,6 +6,7 @@ Each call has a request id. One that comes again, because its answer was lost, d
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,13 +17,15 @@ from services.common.sampling import ID_BYTES
 from services.common.stages import OBSERVED, ROLLED_BACK, SHADOWED, Place, move, next_place
 from services.common.words import Target
 from services.shadow.adapters.store import Store
-from services.shadow.core.experiment import Experiment, Wanted, registered
+from services.shadow.core.experiment import Begun, Experiment, Wanted, registered
 from services.shadow.core.lanes import COMPARISON
 from services.shadow.core.migration import Move, Wait, step
 from services.shadow.course import Course
 from services.shadow.courses import Courses
 from services.shadow.gatekeeper import Gatekeeper
 from services.shadow.moves import Moves
+
+log = logging.getLogger(__name__)
 
 
 class Orders:
@@ -48,7 +51,7 @@ class Orders:
 
         Raises:
             DomainError: EXPERIMENT_FIXED, WORKLOAD_NOT_FOUND, STAGE_MOVE_FORBIDDEN, or STORAGE_UNAVAILABLE if
-                the ledger is away.
+                the ledger is away: its journal says which error is spent.
         """
         course = self._courses.of(asked.workload)
         async with course.lock:
@@ -66,7 +69,7 @@ class Orders:
                         f"{asked.workload!r} can't be compared: its data class does not allow both targets",
                         **{"workload": asked.workload, "from": str(row.place), "to": str(SHADOWED)},
                     )
-                last = await asyncio.to_thread(self._store.current, asked.workload)
+                last = await self._last(asked.workload)
                 now = self._clock()
                 made = registered(
                     asked,
@@ -137,6 +140,21 @@ class Orders:
             if not self._moves.was_made(workload, request_id):
                 await self._moves.persist(workload, attempt)
                 self._moves.note(workload, request_id, to, done=True)
+
+    async def _last(self, workload: str) -> Experiment | Begun | None:
+        """The last epoch of a workload, by shadow's file and by the journal: where the file is lost or older,
+        the error of the epochs that the journal has is spent all the same."""
+        begun = await self._moves.last_begun(workload)
+        known = await asyncio.to_thread(self._store.current, workload)
+        if begun is None or (known is not None and known.epoch >= begun.epoch):
+            return known
+        log.warning(
+            "%s: the journal has epoch %d of its comparison, and this shadow's file does not; the next one"
+            " goes on from there",
+            workload,
+            begun.epoch,
+        )
+        return begun
 
     async def _has_begun(self, experiment: Experiment, request_id: bytes) -> bool:
         """Whether an epoch has begun, so that it may not begin again: its evidence, and the approval that was

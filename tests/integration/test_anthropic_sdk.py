@@ -63,6 +63,25 @@ apis = ["messages"]
 
 [models.locked-out]
 routes = [{{ upstream = "keyless", model = "claude-real" }}]
+
+[upstreams.european]
+protocol = "anthropic"
+base_url = "{plain}"
+api_key = "sk-ant-upstream"
+apis = ["messages"]
+region = "eu"
+
+[models.european]
+routes = [{{ upstream = "european", model = "claude-real" }}]
+
+[data_classes.european]
+targets = ["cloud"]
+regions = ["eu"]
+
+[workloads.letters]
+owner = "crm-team"
+task_type = "summarization"
+data_class = "european"
 """
 QUESTION = {"role": "user", "content": "Where is my card? It was sent on 2024-05-01 to Ghent."}
 ASKS_WEATHER = {"role": "user", "content": "What is the weather in Bruges?"}
@@ -427,6 +446,24 @@ async def test_what_can_not_be_translated_is_refused_by_name(
         await client.messages.create(**request, stream=streamed)
     assert caught.value.body["error"]["type"] == "invalid_request_error"
     assert f"`{name}" in caught.value.body["error"]["message"]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_a_request_asks_for_no_region_that_its_data_class_does_not_allow(
+    client: AsyncAnthropic, upstream: AnthropicUpstream, streamed: bool
+) -> None:
+    asked: dict[str, Any] = {"model": "european", "max_tokens": 20, "messages": [QUESTION]}
+    letters: dict[str, Any] = {"stream": streamed, "extra_headers": {"x-homeward-workload": "letters"}}
+    before = len(upstream.requests)
+    for region in ("us", "global"):
+        with pytest.raises(anthropic.PermissionDeniedError, match=r"`inference_geo`.*'letters'.* only eu"):
+            await client.messages.create(**asked, **letters, inference_geo=region)
+    assert len(upstream.requests) == before
+    await client.messages.create(**asked, **letters, inference_geo="eu")
+    # A workload whose data may be anywhere asks for what it likes.
+    await client.messages.create(**asked, inference_geo="us")
+    sent = [received.document["inference_geo"] for received in upstream.requests[before:]]
+    assert sent == ["eu", "us"]
 
 
 async def test_an_error_of_the_cloud_comes_in_anthropics_shape(client: AsyncAnthropic) -> None:

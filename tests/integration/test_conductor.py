@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import uuid
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from homeward.shadow.v1 import shadow_pb2
 from services.common.errors import DomainError, Reason
 from services.common.stages import CANARIES, HOME, OBSERVED, ROLLED_BACK, SHADOWED, Place
 from services.common.words import Stage
+from services.shadow.adapters.ledger import LedgerAdapter
 from tests.support.conductor_house import (
     STEP_REQUESTS,
     STEP_S,
@@ -35,7 +37,7 @@ from tests.support.stack import WAIT_S, Stack, until
 # The processes belong to the event loop that started them.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NAMES = tuple(f"workload-{number}" for number in range(24))
+NAMES = tuple(f"workload-{number}" for number in range(28))
 CLOUD_ONLY = "cloud-only"
 EXTRA = (
     "".join(f'\n[workloads.{name}]\nowner = "tests"\n' for name in NAMES)
@@ -332,6 +334,75 @@ async def test_a_comparison_is_ended_and_the_next_one_is_another_epoch(
     assert places(await decisions(stack, workload)) == [SHADOWED, OBSERVED, SHADOWED]
 
 
+async def test_another_model_at_home_needs_another_epoch(
+    stack: Stack, tmp_path: Path, workload: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_house(stack, tmp_path, workload, Clock(), approval="none") as house:
+        await house.register()
+        house.found.models[1] = {"gpt-4o": ["llama-8b", "llama-3b"]}
+        house.proven()
+        mixed = (
+            "more than one model answered at home in this epoch (for 'gpt-4o' 'llama-8b', then 'llama-3b')"
+        )
+        await house.blocked_by(mixed)
+
+        async def told() -> bool:
+            house.clock.pass_s(1)
+            return f"alert: {workload}: {mixed}" in caplog.text
+
+        await until(told, "the alert")
+        assert (await house.standing()).alerts[0].startswith(mixed)
+        # The new model's evidence is its own.
+        await house.register()
+        house.found.models[2] = {"gpt-4o": ["llama-3b"]}
+        house.proven()
+        await house.reaches(CANARIES[0])
+
+
+@pytest.mark.parametrize("kept", [0, 1], ids=["lost", "older"])
+async def test_error_that_the_journal_has_as_spent_stays_so_where_the_file_is(
+    stack: Stack, tmp_path: Path, workload: str, kept: int
+) -> None:
+    clock, backup = Clock(), tmp_path / "backup"
+    for epoch in (1, 2):
+        async with open_house(stack, tmp_path, workload, clock) as house:
+            assert (await house.register()).epoch == epoch
+            experiment_id = house.ledger.policy.rows[workload].proto.sampling.experiment_id
+        if epoch == kept:
+            shutil.copytree(tmp_path, backup)
+    backup.mkdir(exist_ok=True)
+    async with open_house(stack, backup, workload, clock) as house:
+        for name, value in (("margin", 0.4), ("alpha", 0.01)):
+            with pytest.raises(DomainError, match=f"{name} is 0.[0-9]+ in all its epochs") as refused:
+                await house.register(**{name: value})
+            assert refused.value.reason is Reason.EXPERIMENT_FIXED
+        call = uuid.uuid4().bytes
+        for _ in range(2):
+            made = await house.register(call)
+            assert (made.experiment_id, made.epoch) == (experiment_id, 3)
+        await house.reaches(SHADOWED)
+        assert house.ledger.policy.rows[workload].proto.sampling.epoch == 3
+        await house.blocked_by("the verdict is COLLECTING", "no samples yet", "the move from SHADOWED to")
+    assert [item.after.sampling.epoch for item in await decisions(stack, workload)] == [1, 2, 3]
+
+
+async def test_what_a_journal_that_does_not_answer_has_is_spent_too(
+    stack: Stack, tmp_path: Path, workload: str
+) -> None:
+    class Mute(LedgerAdapter):
+        """A line on which the journal can't be read."""
+
+        async def decisions(self, workload: str) -> AsyncIterator[ledger_pb2.Decision]:
+            raise DomainError(Reason.STORAGE_UNAVAILABLE, "nobody answers", store="ledger", detail="lost")
+            yield ledger_pb2.Decision()
+
+    async with open_house(stack, tmp_path, workload, Clock(), Mute) as house:
+        with pytest.raises(DomainError, match="nobody answers") as refused:
+            await house.register()
+        assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+        assert (house.place, house.store.current(workload)) == (OBSERVED, None)
+
+
 async def test_lost_answers_make_no_second_move(stack: Stack, tmp_path: Path, workload: str) -> None:
     async with open_house(
         stack, tmp_path, workload, Clock(), ForgetfulLedger, approval="first", approvers=["anna"]
@@ -383,6 +454,8 @@ async def test_a_funnel_that_stands_still_is_told_once_and_its_end_too(
 ) -> None:
     async with open_house(stack, tmp_path, workload, Clock(), approval="none") as house:
         experiment = await house.register()
+        await house.sees(SHADOWED)
+        house.clock.pass_s(2_400)
         half_an_hour_ago = house.clock() - 1_800 * S
         count = shadow_pb2.SamplingCount(
             workload=workload,

@@ -492,6 +492,37 @@ async def test_an_error_is_a_typed_status(
     assert {key: info.metadata[key] for key in details} == details
 
 
+@pytest.mark.parametrize("kind", ["whole", "streamed"])
+async def test_no_trace_has_what_an_upstream_quotes(
+    door: router_pb2_grpc.RouterServiceStub, stack: Stack, kind: str
+) -> None:
+    secret = "the zebra's password"
+    schema = struct({"type": "object", "properties": {"a": {"type": "string", "pattern": f"({secret}"}}})
+    request = asks(QUESTION)
+    request.chat.response_format.json_schema.name = "a"
+    request.chat.response_format.json_schema.schema.CopyFrom(schema)
+    trace_id = os.urandom(16).hex()
+    metadata = caller(traceparent=f"00-{trace_id}-00f067aa0ba902b7-01")
+    if kind == "whole":
+        call = door.Complete(request, metadata=metadata)
+    else:
+        call = door.CompleteStream(streamed(request), metadata=metadata)
+    _, info, _ = await failure(call)
+    assert info.reason == "UPSTREAM_REJECTED"
+    assert secret in info.metadata["message"]
+    spans: list[Any] = []
+
+    async def traced() -> bool:
+        spans[:] = await stack.query(
+            "SELECT SpanAttributes['error.type'], StatusMessage, SpanAttributes, Events.Attributes"
+            f" FROM otel.otel_traces WHERE TraceId = '{trace_id}'"
+        )
+        return any(reason == "UPSTREAM_REJECTED" for reason, *_ in spans)
+
+    await until(traced, "the call's span is written")
+    assert secret not in repr(spans)
+
+
 async def test_models_are_not_told_to_strangers(door: router_pb2_grpc.RouterServiceStub) -> None:
     _, info, _ = await failure(door.ListModels(router_pb2.ListModelsRequest()))
     assert info.reason == "KEY_MISSING"

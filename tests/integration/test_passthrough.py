@@ -53,9 +53,21 @@ EVENTS = (
 QUESTION = {"role": "user", "content": "Where is my card?"}
 
 
+OF_THE_UPSTREAM = {
+    "Connection": "keep-alive, X-Of-That-Hop",
+    "X-Of-That-Hop": "1",
+    "Set-Cookie": "a=b",
+    "Alt-Svc": 'h3=":443"; ma=86400',
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "Proxy-Connection": "keep-alive",
+    "Upgrade-Insecure-Requests": "1",
+}
+"""Headers of the answer that say something of the connection to the upstream, or of its host."""
+
+
 async def answer(request: web.Request, received: Received) -> web.StreamResponse:
     """What the recorder answers."""
-    headers = {"x-request-id": "req_1", "openai-processing-ms": "5", "set-cookie": "a=b", "x-odd": "kept"}
+    headers = {"x-request-id": "req_1", "openai-processing-ms": "5", "x-odd": "kept", **OF_THE_UPSTREAM}
     if not received.document.get("stream"):
         return web.Response(body=ANSWER, content_type="application/json", headers=headers)
     response = web.StreamResponse(headers={**headers, "Content-Type": "text/event-stream; charset=utf-8"})
@@ -240,16 +252,24 @@ OF_THE_CONNECTION = {
     "X-Homeward-Conversation": "c-1",
     "X-Homeward-Anything": "1",
 }
+OF_THE_APPLICATIONS_ACCOUNT = {
+    # The SDK sends these two if the environment has them, and OpenAI refuses them with another's key.
+    "OpenAI-Organization": "org-1",
+    "OpenAI-Project": "proj-1",
+    "api-key": "secret-of-azure",
+    "x-goog-api-key": "secret-of-google",
+}
 
 
-async def test_headers_of_this_connection_and_of_homeward_do_not_arrive(
+async def test_headers_of_this_connection_of_the_application_and_of_homeward_do_not_arrive(
     stack: Stack, recorder: Recorder
 ) -> None:
-    response, _ = await post(stack, ODD_BODY, headers=OF_THE_CONNECTION)
+    headers = OF_THE_CONNECTION | OF_THE_APPLICATIONS_ACCOUNT
+    response, _ = await post(stack, ODD_BODY, headers=headers)
     assert response.status == 200
     arrived = recorder.last.headers
     # The connection to the upstream has a Connection header of its own.
-    sent = {name.lower(): value for name, value in OF_THE_CONNECTION.items()}
+    sent = {name.lower(): value for name, value in headers.items()}
     assert not {name for name in sent.keys() & arrived.keys() if arrived[name] == sent[name]}
     assert not [name for name in arrived if name.startswith("x-homeward-")]
     assert b"secret-of-a" not in recorder.last.wire
@@ -259,7 +279,6 @@ async def test_headers_of_this_connection_and_of_homeward_do_not_arrive(
 
 async def test_other_headers_arrive(stack: Stack, recorder: Recorder) -> None:
     headers = {
-        "OpenAI-Organization": "org-1",
         "OpenAI-Beta": "assistants=v2",
         "Idempotency-Key": "i-1",
         "User-Agent": "an-app/1.0",
@@ -276,7 +295,8 @@ async def test_headers_of_the_answer_come_back_but_for_those_of_its_connection(s
     assert response.headers["x-request-id"] == "req_1"
     assert response.headers["openai-processing-ms"] == "5"
     assert response.headers["x-odd"] == "kept"
-    assert "set-cookie" not in response.headers
+    assert response.headers.get("Connection", "keep-alive") == "keep-alive"
+    assert not (OF_THE_UPSTREAM.keys() - {"Connection"}) & response.headers.keys()
 
 
 async def test_a_client_that_offers_http2_is_answered(stack: Stack, recorder: Recorder) -> None:

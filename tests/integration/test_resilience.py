@@ -33,6 +33,7 @@ FAILURES = 5
 ISOLATED = (
     "retries",
     "patience",
+    "gateway",
     "breaker",
     "breaker-late-cut",
     "breaker-late-cut-body",
@@ -45,12 +46,14 @@ ISOLATED = (
     "html",
     "refused",
     "leaver",
+    "seeded",
 )
 # What the first of two upstreams does, and what its leg then says.
 FIRST_FAILS: Mapping[str, tuple[str | None, str, int]] = {
     "down": (None, "unreachable", 3),
     "failing": ("status=503", "rejected", 3),
-    "refusing": ("refuse", "unreachable", 3),
+    "refusing": ("refuse", "broken", 3),
+    "overdue": ("status=504", "timeout", 3),
     "silent": ("slow-first=30", "timeout", 1),
     "forbidding": ("status=403", "rejected", 1),
     "indiscreet": (None, "rejected", 1),
@@ -71,6 +74,20 @@ FALLBACK = """
 routes = [
   {{ upstream = "{name}", model = "stand-in-mini" }},
   {{ upstream = "cloud", model = "stand-in-mini" }},
+]
+"""
+CLAUDE = """
+[upstreams.claude]
+protocol = "anthropic"
+apis = ["messages"]
+base_url = "{base_url}"
+api_key = "{key}"
+"""
+THEN_CLAUDE = """
+[models.{name}-then-claude]
+routes = [
+  {{ upstream = "{name}", model = "stand-in-mini" }},
+  {{ upstream = "claude", model = "claude-sonnet-4-5" }},
 ]
 """
 
@@ -203,7 +220,12 @@ async def stack(
     }
     made = Stack(tmp_path_factory.mktemp("resilience"), **environment)
     addresses = dict.fromkeys(ISOLATED, f"{made.cloud}/v1")
-    addresses |= {"dead": dead_url, "indiscreet": indiscreet.base_url, "lingering": lingering.base_url}
+    addresses |= {
+        "dead": dead_url,
+        "away": dead_url,
+        "indiscreet": indiscreet.base_url,
+        "lingering": lingering.base_url,
+    }
     elsewhere = {"down": dead_url, "indiscreet": indiscreet.base_url}
     firsts = {
         f"first-{name}-{kind}": elsewhere.get(name, f"{made.cloud}/v1")
@@ -215,6 +237,9 @@ async def stack(
             file.write(UPSTREAM.format(name=name, base_url=base_url, key=UPSTREAM_KEY))
         for name in firsts:
             file.write(FALLBACK.format(name=name))
+        file.write(CLAUDE.format(base_url=dead_url, key=UPSTREAM_KEY))
+        for name in ("seeded", "away"):
+            file.write(THEN_CLAUDE.format(name=name))
     async with made as running:
         await running.start()
         yield running
@@ -275,6 +300,27 @@ async def test_the_last_answer_comes_back_when_the_tries_are_used_up(app: Applic
     (leg,) = await app.legs(1)
     assert (leg["attempts"], leg["outcome"], leg["http_status"]) == (3, "rejected", 503)
     assert (leg["cost_nanos"], leg["error_reason"]) == (0, "UPSTREAM_REJECTED")
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(504, 3), (524, 1)])
+async def test_what_a_call_cost_that_a_gateway_gave_up_is_unknown(
+    app: Application, status: int, attempts: int
+) -> None:
+    answered = await app.ask("gateway", f"status={status}")
+    assert answered.status == status
+    (leg,) = await app.legs(1)
+    assert (leg["attempts"], leg["outcome"], leg["http_status"]) == (attempts, "timeout", status)
+    # The server behind it may have generated and may bill for it: unknown is not zero.
+    assert (leg["cost_nanos"], leg["error_reason"]) == (None, "UPSTREAM_TIMEOUT")
+
+
+async def test_what_a_call_cost_that_got_no_answer_is_unknown(app: Application) -> None:
+    answered = await app.ask("refused", "refuse")
+    assert answered.status == 502
+    assert answered.error["code"] == "upstream_broken"
+    (leg,) = await app.legs(1)
+    assert (leg["attempts"], leg["outcome"], leg["http_status"]) == (3, "broken", 0)
+    assert (leg["cost_nanos"], leg["error_reason"]) == (None, "UPSTREAM_BROKEN")
 
 
 async def test_retry_after_is_waited_for(app: Application, stack: Stack) -> None:
@@ -342,6 +388,24 @@ async def test_an_upstream_that_is_down_is_a_typed_error(app: Application) -> No
     assert answered.error["code"] == "upstream_unreachable"
     assert answered.error["type"] == "server_error"
     assert "'dead'" in answered.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("first", "fault", "status", "code"),
+    [
+        ("seeded", "status=429", 429, "rate_limit_exceeded"),
+        ("seeded", "status=503", 503, None),
+        ("away", "", 502, "upstream_unreachable"),
+    ],
+)
+async def test_what_could_not_be_asked_does_not_hide_what_was_answered(
+    app: Application, first: str, fault: str, status: int, code: str | None
+) -> None:
+    # Anthropic's API has no seed; SDKs try again after the first answer, and not after that.
+    answered = await app.ask(f"{first}-then-claude", fault, seed=1)
+    assert answered.status == status
+    assert code is None or answered.error["code"] == code
+    assert [leg["upstream"] for leg in await app.legs(1)] == [first]
 
 
 # --- the breaker -------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import openai
 import orjson
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from anthropic import AsyncAnthropic
 from grpc import aio
 from homeward.common.v1 import chat_pb2, leg_pb2, policy_pb2
@@ -35,7 +36,7 @@ from services.shadow.adapters.router import RouterAdapter
 from services.shadow.adapters.store import Store
 from services.shadow.core.experiment import registered
 from services.shadow.engine import Engine
-from tests.support.anthropic_upstream import AnthropicUpstream
+from tests.support.anthropic_upstream import AnthropicUpstream, Received, Recorder
 from tests.support.experiments import wanted
 from tests.support.shadow_recorder import Behaviour, ShadowRecorder, stall, take
 from tests.support.stack import SECRETS, Stack, until
@@ -64,6 +65,12 @@ region = "eu"
 base_url = "http://127.0.0.1:{dead}/v1"
 region = "eu"
 
+[upstreams.refusing]
+target = "sovereign"
+base_url = "{refusing}"
+region = "eu"
+models = ["refuses-*"]
+
 [upstreams.claude]
 protocol = "anthropic"
 base_url = "{claude}"
@@ -84,6 +91,14 @@ routes = [{{ upstream = "dead", model = "stand-in-mini" }}, {{ upstream = "cloud
 routes = [
   {{ upstream = "dead", model = "stand-in-mini" }},
   {{ upstream = "dead-cloud", model = "stand-in-mini" }},
+  {{ upstream = "cloud", model = "stand-in-mini" }},
+]
+"""
+REFUSALS = (400, 404, 422)
+_REFUSING = """
+[models.refused-{status}]
+routes = [
+  {{ upstream = "refusing", model = "refuses-{status}" }},
   {{ upstream = "cloud", model = "stand-in-mini" }},
 ]
 """
@@ -131,15 +146,34 @@ async def claude() -> AsyncIterator[AnthropicUpstream]:
         yield server
 
 
+async def _refuse(_: web.Request, received: Received) -> web.Response:
+    error = {"message": "this server does not know that", "type": "BadRequestError", "code": None}
+    status = int(received.document["model"].removeprefix("refuses-"))
+    return web.json_response({"error": error}, status=status)
+
+
+@pytest.fixture(scope="module")
+async def refusing() -> AsyncIterator[Recorder]:
+    """A server of models that refuses every request, with the status that its model's name has."""
+    server = Recorder(_refuse)
+    async with server.running():
+        yield server
+
+
 @pytest.fixture(scope="module")
 async def stack(
-    tmp_path_factory: pytest.TempPathFactory, shadow: ShadowRecorder, claude: AnthropicUpstream
+    tmp_path_factory: pytest.TempPathFactory,
+    shadow: ShadowRecorder,
+    claude: AnthropicUpstream,
+    refusing: Recorder,
 ) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("sampling")
     environment = {"HOMEWARD_ROUTER__SHADOW": shadow.address, "HOMEWARD_ROUTER__SAMPLES_IN_MEMORY": "8"}
     async with Stack(folder, **environment) as running:
         digest = hashlib.sha256(LAB_KEY.encode()).hexdigest()
-        more = SETTINGS.format(digest=digest, dead=free_ports(1)[0], claude=claude.base_url, **running.ports)
+        servers = {"claude": claude.base_url, "refusing": refusing.base_url}
+        more = SETTINGS.format(digest=digest, dead=free_ports(1)[0], **servers, **running.ports)
+        more += "".join(_REFUSING.format(status=status) for status in REFUSALS)
         running.settings_file.write_text(running.settings_file.read_text() + more)
         (folder / "router" / "0").mkdir(parents=True)
         (folder / "router" / "0" / "policy.binpb").write_bytes(policy())
@@ -291,6 +325,36 @@ async def test_a_sovereign_failure_that_the_cloud_made_good_is_told(
     assert (sample.target, sample.sovereign_failed) == (CLOUD, True)
     await counted(recorded, SENT)
     assert recorded.legs() == {("summaries", SOVEREIGN): (1, 1, 0), ("summaries", CLOUD): (1, 0, 0)}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("status", REFUSALS)
+async def test_what_a_server_at_home_refuses_the_cloud_answers_and_it_counts(
+    client: AsyncOpenAI, recorded: ShadowRecorder, status: int, streamed: bool
+) -> None:
+    raw = await client.chat.completions.with_raw_response.create(
+        **asks("Sum up.", "summaries", f"refused-{status}", stream=streamed)
+    )
+    assert (raw.status_code, raw.headers["x-homeward-target"]) == (200, "cloud")
+    if streamed:
+        async for _ in raw.parse():
+            pass
+    await sampled(recorded)
+    (sample,) = recorded.samples
+    assert (sample.target, sample.sovereign_failed) == (CLOUD, True)
+    await counted(recorded, SENT)
+    assert recorded.legs() == {("summaries", SOVEREIGN): (1, 1, 0), ("summaries", CLOUD): (1, 0, 0)}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+async def test_where_only_home_may_answer_its_refusal_is_the_answer(
+    client: AsyncOpenAI, recorded: ShadowRecorder, status: int
+) -> None:
+    with pytest.raises(openai.APIStatusError, match="this server does not know that") as caught:
+        await client.chat.completions.create(**asks("Sum up.", "summaries", f"refuses-{status}"))
+    assert caught.value.status_code == status
+    await counted(recorded, {"ineligible/bound": 1})
+    assert recorded.legs() == {("summaries", SOVEREIGN): (1, 1, 0)}
 
 
 async def test_it_is_told_of_the_second_cloud_that_was_asked_too(
@@ -638,4 +702,5 @@ async def test_answers_say_how_old_the_policy_is_while_no_ledger_answers(
     await call
     trailing = dict(await call.trailing_metadata())
     assert int(trailing["x-homeward-policy-age-s"]) >= 1
-    assert len(re.findall("no ledger answers .* policy 41 stays in force", stack.log("router"))) == 1
+    told = "the last policy is not known .* policy 41 stays in force"
+    assert len(re.findall(told, stack.log("router"))) == 1

@@ -27,6 +27,7 @@ from services.shadow.conductor import Conductor
 from services.shadow.core.experiment import Experiment
 from services.shadow.core.gate import Capability, Need
 from services.shadow.core.verdict import Window, windows
+from services.shadow.home_models import Models
 from services.shadow.probes import Subject
 from tests.support.stack import Stack, until
 
@@ -55,6 +56,8 @@ class Found:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self.broken = False
+        self.models: dict[int, Models] = {}
+        """By epoch."""
 
     def evidence(self, experiment: Experiment, lane: str = "") -> list[Window]:
         if self.broken:
@@ -64,6 +67,9 @@ class Found:
 
     def discordance(self, experiment: Experiment) -> float | None:
         return None
+
+    def home_models(self, experiment: Experiment) -> Models:
+        return self.models.get(experiment.epoch, {})
 
 
 class Endpoint:

@@ -1,6 +1,6 @@
-"""Micro-batches: what waits while the encoder is busy goes into its next call together.
+"""Micro-batches: what waits while the model is busy goes into its next call together.
 
-Nothing waits for company. An idle encoder takes a request at once; a busy one finds a few when it is done.
+Nothing waits for company. An idle model takes a request at once; a busy one finds a few when it is done.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from services.classifier.core.reading import Reading
 from services.common.errors import DomainError, Reason
-from services.common.seen import Seen
+
+Q = TypeVar("Q")
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
-class _Waiting:
-    seen: Seen
+class _Waiting(Generic[Q, R]):
+    request: Q
     deadline: float
     """On the monotonic clock: nobody wants the reading after it."""
-    reading: asyncio.Future[Reading]
+    reading: asyncio.Future[R]
 
 
-class Batcher:
+class Batcher(Generic[Q, R]):
     """Hands requests to the model in batches. One a process; needs a running event loop."""
 
     def __init__(
         self,
-        read: Callable[[Sequence[Seen]], list[Reading]],
+        read: Callable[[Sequence[Q]], list[R]],
         *,
         workers: int,
         batch_requests: int,
@@ -47,7 +49,7 @@ class Batcher:
         self._read = read
         self._batch_requests = batch_requests
         self._queue_requests = queue_requests
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_Waiting[Q, R]] = deque()
         self._arrived = asyncio.Semaphore(0)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="read")
         self._workers = [asyncio.create_task(self._work()) for _ in range(workers)]
@@ -56,7 +58,7 @@ class Batcher:
         self.refused = 0
         """Requests that found the queue full."""
 
-    async def read(self, seen: Seen, timeout_s: float | None) -> Reading:
+    async def read(self, request: Q, timeout_s: float | None) -> R:
         """The reading of one request.
 
         Raises:
@@ -73,7 +75,7 @@ class Batcher:
                 retry_after_s=1,
             )
         deadline = time.monotonic() + timeout_s if timeout_s is not None else float("inf")
-        waiting = _Waiting(seen, deadline, asyncio.get_running_loop().create_future())
+        waiting: _Waiting[Q, R] = _Waiting(request, deadline, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._arrived.release()
         return await waiting.reading
@@ -96,7 +98,7 @@ class Batcher:
                 continue
             try:
                 readings = await loop.run_in_executor(
-                    self._threads, self._read, [item.seen for item in batch]
+                    self._threads, self._read, [item.request for item in batch]
                 )
             except Exception as error:
                 for item in batch:
@@ -111,8 +113,8 @@ class Batcher:
                 if not item.reading.done():
                     item.reading.set_result(reading)
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _take(self) -> list[_Waiting[Q, R]]:
+        batch: list[_Waiting[Q, R]] = []
         now = time.monotonic()
         while self._queue and len(batch) < self._batch_requests:
             item = self._queue.popleft()

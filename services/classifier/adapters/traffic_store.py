@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from services.classifier.core.traffic import Sighting, Unnamed, remembered
+from services.common.errors import DomainError, Reason
 from services.common.fingerprint import Shape
 from services.common.settings import SettingsError
-from services.common.words import TaskType
+from services.common.words import TaskType, word
 
 log = logging.getLogger(__name__)
 
@@ -106,19 +107,30 @@ class TrafficStore:
             self._wake.set()
 
     def recent(self) -> list[Unnamed]:
-        """All that is remembered, the newest first. Takes a second; call it in a thread."""
+        """All that is remembered, the newest first. Takes a second; call it in a thread.
+
+        Raises:
+            DomainError: STORAGE_UNAVAILABLE.
+        """
         self._write()
-        with self._lock:
-            rows = self._db.execute(
-                f"SELECT {_COLUMNS} FROM unnamed ORDER BY seq DESC LIMIT ?",  # noqa: S608
-                (self._max_requests,),
-            )
-            room = READ_BYTES
-            shapes: dict[tuple[Any, ...], Shape] = {}
-            found = []
-            for row in rows:
-                room -= len(row[-1])
-                found.append(_unnamed(row, shapes, with_opening=room >= 0))
+        room = READ_BYTES
+        shapes: dict[tuple[Any, ...], Shape] = {}
+        found = []
+        try:
+            with self._lock:
+                for row in self._db.execute(
+                    f"SELECT {_COLUMNS} FROM unnamed ORDER BY seq DESC LIMIT ?",  # noqa: S608
+                    (self._max_requests,),
+                ):
+                    room -= len(row[-1])
+                    found.append(_unnamed(row, shapes, with_opening=room >= 0))
+        except sqlite3.Error as error:
+            raise DomainError(
+                Reason.STORAGE_UNAVAILABLE,
+                f"{self._file} can't be read ({error}); a classifier that starts begins a damaged one anew",
+                store="unnamed requests",
+                detail=error,
+            ) from None
         return found
 
     def close(self) -> None:
@@ -152,6 +164,9 @@ class TrafficStore:
             db.execute("PRAGMA synchronous=NORMAL")
             # What is deleted is overwritten, so that no prompt stays in the file's free pages.
             db.execute("PRAGMA secure_delete=ON")
+            (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if problem != "ok":
+                raise sqlite3.DatabaseError(problem)
             (found,) = db.execute("PRAGMA user_version").fetchone()
             if found != _VERSION:
                 # Another version's requests are not worth a conversion.
@@ -178,8 +193,8 @@ class TrafficStore:
             waiting = [self._queue.popleft() for _ in range(len(self._queue))]
             if not waiting:
                 return
-            rows = [_row(remembered(item, keep_prompts=self._keep_prompts)) for item in waiting]
             try:
+                rows = [_row(remembered(item, keep_prompts=self._keep_prompts)) for item in waiting]
                 self._db.execute("BEGIN")
                 self._db.executemany(
                     f"INSERT INTO unnamed ({_COLUMNS}) VALUES ({', '.join('?' * _COLUMN_COUNT)})",  # noqa: S608
@@ -190,10 +205,11 @@ class TrafficStore:
                     (self._max_requests,),
                 )
                 self._db.execute("COMMIT")
-            except sqlite3.Error as error:
+            # Whatever it is, the requests that come after must be written.
+            except Exception as error:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                self._shed(len(rows), str(error))
+                self._shed(len(waiting), repr(error))
 
     def _shed(self, count: int, why: str) -> None:
         if not self.shed:
@@ -241,7 +257,7 @@ def _unnamed(row: Sequence[Any], shapes: dict[tuple[Any, ...], Shape], *, with_o
         heads=tuple(np.frombuffer(row[8], _UINT32).tolist()),
         tails=tuple(np.frombuffer(row[9], _UINT32).tolist()),
         embedding=np.frombuffer(row[10], np.int8),
-        task_type=TaskType(row[11]),
+        task_type=word(TaskType, row[11], TaskType.UNSPECIFIED),
         task_type_confidence=row[12],
         input_chars=row[13],
         packed=row[14] if with_opening else b"",

@@ -132,9 +132,12 @@ class Claims:
             re.IGNORECASE,
         )
         self._mentioned = re.compile(rf"(?<![A-Za-z0-9])(?:{spelt})(?![A-Za-z0-9])", re.IGNORECASE)
-        # A line of nothing but a name, or of a name as the value of a field.
+        # A line of nothing but names, or of one as the value of a field. Names are made of other names
+        # ("support-email", "support", "email"): one that is taken, the longest, is never given back, or the
+        # ways to read a line of n words would be 2^n.
         self._alone = re.compile(
-            rf"(?:[\w][\w -]{{0,20}}[:=>]{{1,2}}\s?)?[\[(<@#\"'`]{{0,3}}(?:(?:{spelt})[^\w\n]{{0,3}})+",
+            rf"(?:[\w][\w -]{{0,20}}[:=>]{{1,2}}\s?)?[\[(<@#\"'`]{{0,3}}"
+            rf"(?:(?>(?:{spelt})(?![^\W_]))[^\w\n]{{0,3}})++",
             re.IGNORECASE,
         )
         self._pasted = {

@@ -11,7 +11,7 @@ from typing import TypeVar
 from services.classifier.core.registry import Registry, Workload
 from services.common.errors import DomainError, Reason, invalid_request
 from services.common.fingerprint import DIGEST_BYTES, AmbiguousError, Shape, shapes_of_examples
-from services.common.fingerprint.shape import MAX_ENDS, MAX_SHAPES
+from services.common.fingerprint.shape import MAX_ENDS, MAX_SHAPES, MIN_ENDS, normalised
 from services.common.fingerprint.sketch import HASHES
 from services.common.seen import MAX_TOOL_NAME_CHARS, MAX_TOOL_NAMES, Seen
 from services.common.settings import MAX_EXAMPLES, MIN_EXAMPLES
@@ -190,6 +190,13 @@ def _check_shape(field: str, shape: Shape) -> None:
             raise invalid_request(
                 f"{field}.{part}", f"at most {MAX_TEMPLATE_CHARS} characters", f"{len(text)}"
             )
+        if text != normalised(text):
+            expected = "words in lower case with one space between them, without signs, each number a 0"
+            raise invalid_request(f"{field}.{part}", expected, "in another spelling, which no request has")
+    if shape.template_head and (count := len(shape.template_head.split())) < MIN_ENDS:
+        raise invalid_request(
+            f"{field}.template_head", f"none or at least {MIN_ENDS} words: many requests begin alike", count
+        )
     if not (shape.digest or shape.tool_names or shape.schema_digest or shape.template_head):
         raise invalid_request(
             field, "one with a digest, tools, a schema or a template", "one that no request would have"

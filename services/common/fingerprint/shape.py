@@ -128,10 +128,10 @@ def schema_digest(seen: Seen) -> bytes:
         return b""
     try:
         document = orjson.loads(seen.response_schema)
-    except orjson.JSONDecodeError:
-        # It was cut.
-        return _digest(seen.response_schema)
-    text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
+        text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        # It was cut, or nests deeper than can be written.
+        return _digest(excerpt(seen.response_schema, MAX_SCHEMA_BYTES))
     return _digest(excerpt(text, MAX_SCHEMA_BYTES))
 
 
@@ -147,6 +147,15 @@ def template_words(text: str) -> list[str]:
     half = MAX_ENDS * 20
     if len(text) > 2 * half:
         text = f"{text[:half]} {text[-half:]}"
+    return _words(text)
+
+
+def normalised(text: str) -> str:
+    """A template's head or tail in the one spelling in which it is compared."""
+    return " ".join(_words(text))
+
+
+def _words(text: str) -> list[str]:
     return [_NUMBER.sub("0", word) for word in _WORD.findall(text.lower())]
 
 

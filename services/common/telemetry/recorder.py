@@ -46,6 +46,8 @@ EXPORT_EVERY_S = 0.5
 """Longest wait of a span: a trace can be opened about a second after its request."""
 SHUTDOWN_S = 10.0
 """How long the last export may take."""
+MAX_MESSAGE_CHARS = 1_000
+"""Characters of a status that are kept."""
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
@@ -135,9 +137,10 @@ class RecordedSpan(Span):
         if self.status is StatusCode.OK:
             return
         if isinstance(status, Status):
-            self.status, self.message = status.status_code, status.description or ""
+            self.status, description = status.status_code, status.description
         else:
-            self.status, self.message = status, description or ""
+            self.status = status
+        self.message = (description or "")[:MAX_MESSAGE_CHARS]
 
     def record_exception(
         self,

@@ -63,6 +63,8 @@ class Policy:
 
     version: int = 0
     rows: Mapping[str, Row] = field(default_factory=dict)
+    compared: Mapping[str, Sampling] = field(default_factory=dict)
+    """By workload, the last epoch that was ever sampled: its error is spent, whatever became of the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,12 @@ def apply(policy: Policy, change: Change) -> Policy:
     rows = {name: row for name, row in policy.rows.items() if name != change.workload}
     if change.after is not None:
         rows[change.workload] = change.after
-    return Policy(policy.version + 1, rows)
+    compared = policy.compared
+    sampling = change.after.sampling if change.after is not None else None
+    last = compared.get(change.workload)
+    if sampling is not None and (last is None or sampling.epoch >= last.epoch):
+        compared = {**compared, change.workload: sampling}
+    return Policy(policy.version + 1, rows, compared)
 
 
 def replace_row(policy: Policy, after: Row, reason: str, evidence: Mapping[str, Any]) -> Change:
@@ -129,7 +136,10 @@ def replace_row(policy: Policy, after: Row, reason: str, evidence: Mapping[str, 
             f" {' and '.join(target.name for target in sorted(lacking))}",
             **{"workload": after.workload, "from": str(before.place), "to": str(after.place)},
         )
-    _check_experiment(kind, before.sampling, after.sampling)
+    if kind is Move.SHADOW:
+        _check_epoch(policy.compared.get(after.workload), after.sampling)
+    else:
+        _check_experiment(before.sampling, after.sampling)
     if kind is Move.ADVANCE and after.sampling is not None:
         check_ready(evidence, after.sampling)
     return Change(after.workload, before, after, reason)
@@ -155,18 +165,29 @@ def _lacking(row: Row) -> frozenset[Target]:
     return _NATURES[row.stage].needs - set(row.allowed_targets)
 
 
-def _check_experiment(kind: Move, before: Sampling | None, after: Sampling | None) -> None:
+def _check_epoch(last: Sampling | None, after: Sampling | None) -> None:
+    """Makes sure that a comparison begins with error that is not spent: an epoch has half of the one before,
+    whichever experiment that was of.
+
+    Raises:
+        DomainError: INVALID_REQUEST.
+    """
+    if last is None or after is None:
+        return
+    same = after.experiment_id == last.experiment_id
+    least = last.epoch if same else last.epoch + 1
+    if after.epoch < least:
+        what = "" if same else f" after the last one, of experiment {last.experiment_id.hex()}"
+        raise invalid_request("after.sampling.epoch", f"{least} or more{what}", str(after.epoch))
+
+
+def _check_experiment(before: Sampling | None, after: Sampling | None) -> None:
     """Makes sure that one epoch of one experiment carries a workload all the way home.
 
     Raises:
         DomainError: INVALID_REQUEST.
     """
     if before is None or after is None:
-        return
-    if kind is Move.SHADOW:
-        # An epoch of before has spent its error; a new experiment counts anew.
-        if after.experiment_id == before.experiment_id and after.epoch < before.epoch:
-            raise invalid_request("after.sampling.epoch", f"{before.epoch} or more", str(after.epoch))
         return
     for name in ("experiment_id", "epoch", "salt"):
         was, becomes = getattr(before, name), getattr(after, name)

@@ -17,7 +17,7 @@ from services.common.fingerprint import AmbiguousError, Shape, ShapeTable
 from services.common.interceptors import UnaryClientInterceptor, untraced
 from services.common.seen import Seen
 from services.common.server import channel
-from services.common.words import Evidence, TaskType
+from services.common.words import Evidence, TaskType, word
 from services.router.core.naming import EMPTY_TABLE, Name, Registered, Table
 
 log = logging.getLogger(__name__)
@@ -64,10 +64,12 @@ class ClassifierAdapter:
             answer = await self._stub.Classify(request, timeout=self._budget_s)
         except aio.AioRpcError:
             return None
+        # What evidence a later version has is unknown here; that something named the workload is not.
+        unknown = Evidence.EXAMPLES if answer.workload else Evidence.ABSTAINED
         return Name(
             answer.workload,
-            Evidence(answer.evidence) if answer.evidence else Evidence.ABSTAINED,
-            TaskType(answer.task_type),
+            word(Evidence, answer.evidence, unknown),
+            word(TaskType, answer.task_type, TaskType.UNSPECIFIED),
             answer.confidence,
         )
 
@@ -107,7 +109,12 @@ class ClassifierAdapter:
                 async for update in self._stub.WatchWorkloads(
                     request, wait_for_ready=True, metadata=untraced()
                 ):
-                    self.table = from_proto(update)
+                    try:
+                        self.table = from_proto(update)
+                    except Exception:
+                        # The watch must go on: the next table may be one that can be read.
+                        log.exception("what came can't be read; the last table of workloads stays in force")
+                        continue
                     self._save(update)
                     self.has_table.set()
                     log.info("%d workloads are registered", len(self.table.workloads))
@@ -138,7 +145,9 @@ class ClassifierAdapter:
 def from_proto(update: classifier_pb2.WatchWorkloadsResponse) -> Table:
     """The table as the core reads it."""
     workloads = {
-        item.name: Registered(TaskType(item.task_type), item.data_class, item.version)
+        item.name: Registered(
+            word(TaskType, item.task_type, TaskType.UNSPECIFIED), item.data_class, item.version
+        )
         for item in update.workloads
     }
     try:

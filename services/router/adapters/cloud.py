@@ -2,7 +2,8 @@
 
 It knows retries, time-outs and breakers, and nothing of what the bytes mean. A call is retried only
 before the first byte of its answer has come, so the application never gets an answer twice. A retried
-call may have been begun by the server, which may bill it; the leg's `attempts` shows that.
+call may have been begun by the server, which may bill it; the leg's `attempts` shows that. So a call that
+was sent and got no answer is broken, and its cost unknown; only one that was never sent is unreachable.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ POOL_IDLE_S = 25
 """How long an idle connection is kept: below the 30 s after which common proxies close theirs."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Largest answer that is not streamed: embeddings of a whole batch fit; a runaway server does not."""
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Failures to get a connection. After any other the server may have the request, and have run it."""
 ANTHROPIC_VERSION = "2023-06-01"
 """Sent if the application named no version."""
 
@@ -149,16 +152,21 @@ class CloudAdapter:
             An exchange with any status; a retried one is returned when the tries are used up.
 
         Raises:
-            DomainError: BREAKER_OPEN, UPSTREAM_UNREACHABLE or UPSTREAM_TIMEOUT.
+            DomainError: BREAKER_OPEN or UPSTREAM_UNREACHABLE if no try was sent; UPSTREAM_BROKEN or
+                UPSTREAM_TIMEOUT.
         """
         upstream = route.upstream
         limit_s = self._timeouts.first_token_s if streamed else self._timeouts.answer_s
         breaker = self._breaker(upstream.name)
         self._authorise(route, headers)
         attempt = 0
+        # Why a try that was sent got no answer.
+        lost = ""
         while True:
             attempt += 1
             if not breaker.admit(time.monotonic()):
+                if lost:
+                    raise _tried(broken(route, lost), attempt - 1)
                 raise self._breaker_open(route, breaker, attempt - 1)
             asked_s: float | None = None
             try:
@@ -173,15 +181,14 @@ class CloudAdapter:
                     first = b""
                     if streamed and status < 400:
                         first = await _first_piece(response)
-            except TimeoutError:
-                breaker.failed(time.monotonic())
-                phase = "first_token" if streamed else "answer"
-                error = timed_out(route, phase, limit_s)
-                error.metadata["attempts"] = str(attempt)
-                raise error from None
             except (aiohttp.ClientError, OSError) as failure:
                 breaker.failed(time.monotonic())
                 problem = str(failure) or type(failure).__name__
+                if not isinstance(failure, _NOT_SENT):
+                    if isinstance(failure, TimeoutError):
+                        phase = "first_token" if streamed else "answer"
+                        raise _tried(timed_out(route, phase, limit_s), attempt) from None
+                    lost = problem
                 exchange = None
             else:
                 exchange = HttpExchange(response, route, attempt, first, self._timeouts.silence_s)
@@ -205,6 +212,8 @@ class CloudAdapter:
             if wait_s is None:
                 if exchange is not None:
                     return exchange
+                if lost:
+                    raise _tried(broken(route, lost), attempt)
                 raise unreachable(route, problem, attempt)
             if exchange is not None:
                 exchange.close(whole=False)
@@ -250,6 +259,11 @@ class CloudAdapter:
             retry_after_s=wait_s,
             attempts=attempts,
         )
+
+
+def _tried(error: DomainError, attempts: int) -> DomainError:
+    error.metadata["attempts"] = str(attempts)
+    return error
 
 
 async def _first_piece(response: aiohttp.ClientResponse) -> bytes:

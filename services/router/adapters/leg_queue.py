@@ -65,7 +65,7 @@ class LegQueue:
         self._wake = threading.Event()
         self._stopping = False
         self.shed = 0
-        """Legs that were lost because memory and disk were full."""
+        """Legs that were lost: memory and disk were full, or they could not be written."""
         self._reported = 0
         self._retry_at = 0.0
         self._held_up = False
@@ -116,15 +116,12 @@ class LegQueue:
         self._outbox.close()
 
     def _flush(self) -> bool:
-        count = len(self._memory)
-        if not count:
+        rows = self._rows()
+        if not rows:
             return True
-        batch = self._memory[:count]
+        count = len(rows)
         try:
-            self._outbox.put(
-                ((leg.leg_id, to_proto(leg).SerializeToString()) for leg in batch),
-                int(time.monotonic()),
-            )
+            self._outbox.put(rows, int(time.monotonic()))
         except (OutboxFullError, sqlite3.Error) as error:
             log.error("legs wait in memory: %s", error)
             if self._stopping:
@@ -139,6 +136,21 @@ class LegQueue:
             log.error("%d legs were shed", self.shed - self._reported)
             self._reported = self.shed
         return True
+
+    def _rows(self) -> list[tuple[bytes, bytes]]:
+        """The legs in memory, serialised. One that can't be is taken out, so that it holds up no other."""
+        rows: list[tuple[bytes, bytes]] = []
+        wrong: list[int] = []
+        for index, leg in enumerate(self._memory[:]):
+            try:
+                rows.append((leg.leg_id, to_proto(leg).SerializeToString()))
+            except (TypeError, ValueError):
+                log.exception("a leg can't be written", extra={"trace_id": leg.trace_id.hex()})
+                wrong.append(index)
+        for index in reversed(wrong):
+            del self._memory[index]
+        self.shed += len(wrong)
+        return rows
 
     def _ship(self, record: Callable[..., ledger_pb2.RecordResponse]) -> None:
         try:

@@ -81,7 +81,12 @@ class PolicyAdapter:
                 # 0, not the version at hand: a journal that was replaced may count anew.
                 request = ledger_pb2.WatchPolicyRequest(known_version=0)
                 async for update in stub.WatchPolicy(request, wait_for_ready=True, metadata=untraced()):
-                    self.policy = from_proto(update.policy)
+                    try:
+                        self.policy = from_proto(update.policy)
+                    except ValueError as error:
+                        # The watch must go on: the next version may be one that can be read.
+                        self._unreadable(update.policy.version, error)
+                        continue
                     self._save(update.policy)
                     self._streaming, self._failures = True, 0
                     self._heard()
@@ -117,7 +122,7 @@ class PolicyAdapter:
         self._alive = True
         if self._told:
             self._told = False
-            log.warning("the ledger answers again; policy %d is its last", self.policy.version)
+            log.warning("the last policy is known again: %d", self.policy.version)
         # A router that starts without a ledger learns from it how old its policy is.
         with contextlib.suppress(OSError):
             os.utime(self._file)
@@ -127,7 +132,18 @@ class PolicyAdapter:
         if not self._told:
             self._told = True
             age = "never known" if self.age_s is None else f"known to be the last {self.age_s} s ago"
-            log.warning("no ledger answers (%s); policy %d stays in force, %s", why, self.policy.version, age)
+            log.warning(
+                "the last policy is not known (%s); policy %d stays in force, %s",
+                why,
+                self.policy.version,
+                age,
+            )
+
+    def _unreadable(self, version: int, error: ValueError) -> None:
+        log.error("the ledger's policy %d can't be read: %s; is it a newer version's?", version, error)
+        # Another policy is in force, so the one at hand ages though the ledger answers.
+        self._streaming = False
+        self._lost(f"its policy {version} can't be read")
 
     def _last_kept(self) -> float | None:
         try:

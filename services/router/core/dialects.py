@@ -18,6 +18,7 @@ from services.router.core.usage import (
     Usage,
     anthropic_begun,
     anthropic_so_far,
+    at_usual_price,
     from_anthropic,
     from_openai,
 )
@@ -137,7 +138,7 @@ def _read_chat(stream: SameStream, event: bytes, data: bytes, document: dict[str
                 stream.output_chars += _delta_chars(choice)
     report = document.get("usage")
     if report:
-        stream.usage = from_openai(report)
+        stream.usage = at_usual_price(from_openai(report), document.get("service_tier"))
     if stream.hides_usage and "usage" in document:
         if report and not choices:
             return b""
@@ -187,7 +188,7 @@ def _read_responses(stream: SameStream, event: bytes, data: bytes, document: dic
     if not isinstance(response, dict):
         return event
     if response.get("usage"):
-        stream.usage = from_openai(response["usage"])
+        stream.usage = at_usual_price(from_openai(response["usage"]), response.get("service_tier"))
     if kind in ("response.completed", "response.incomplete"):
         stream.finished = True
     elif kind == "response.failed":

@@ -28,7 +28,7 @@ def timed_out(route: Route, phase: str, limit_s: float) -> DomainError:
 
 
 def broken(route: Route, detail: str) -> DomainError:
-    """The UPSTREAM_BROKEN of a server that broke off in the middle of an answer."""
+    """The UPSTREAM_BROKEN of a server that broke off before its answer was whole."""
     return DomainError(
         Reason.UPSTREAM_BROKEN,
         f"upstream {route.upstream.name!r} broke off: {detail}",

@@ -84,7 +84,8 @@ class MessagesCodec:
                 Reason.UPSTREAM_BROKEN, f"the answer is no chat completion: {error!r}", detail=error
             ) from None
         usage = from_openai(completion.get("usage"))
-        served = completion.get("model") or ""
+        model = completion.get("model")
+        served = model if isinstance(model, str) else ""
         document = {
             "id": f"msg_{completion.get('id', '')}",
             "type": "message",

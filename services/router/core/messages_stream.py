@@ -66,7 +66,8 @@ class MessagesStream:
         return sse.event(dialects.anthropic_error(error), "error")
 
     def _chunk(self, chunk: Mapping[str, Any]) -> Iterable[bytes]:
-        self.model = chunk.get("model") or self.model
+        model = chunk.get("model")
+        self.model = model if isinstance(model, str) and model else self.model
         if not self._started:
             self._started = True
             message: dict[str, Any] = {

@@ -2,11 +2,13 @@
 
 A hit keeps the request sovereign, or puts placeholders into what the cloud gets: the workload's setting says
 which. What is read is all that an application writes into a request for a model to see or a provider to
-keep; not what it builds the request from (tools, schemas), and not images, sound and files.
+keep; not what it builds the request from (tools, schemas), and not images, sound and files. What has text
+that can't be read stays at home.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,7 +27,7 @@ from services.router.core.policy import WorkloadPolicy
 
 NOT_READ = frozenset(
     {"model", "tools", "functions", "tool_choice", "function_call", "response_format", "output_config"}
-    | {"output_format", "text", "stop", "stop_sequences", "logit_bias", "betas", "mcp_servers"}
+    | {"output_format", "text", "logit_bias", "betas", "mcp_servers"}
 )
 """Top-level fields of a request that are the application's own; what is not listed is read, so that what
 providers add tomorrow is too."""
@@ -34,7 +36,7 @@ _MARKS = frozenset(
     | {"data", "file_data", "b64_json", "signature", "encrypted_content", "cache_control", "voice"}
 )
 """Fields at any depth that hold marks or bytes, not text, but for those of the application's documents."""
-_OWN = frozenset({"arguments", "metadata"})
+_OWN = frozenset({"arguments", "metadata", "variables"})
 """Fields that hold such a document; `input` is another if it is an object."""
 _JSON_TEXTS = frozenset({"arguments"})
 """Fields whose text is JSON: a placeholder must not break it."""
@@ -51,6 +53,11 @@ _LABELLED_CHARS = 80
 """Longest text of which its field's name may say what it is: `{"ssn": "123456789"}`."""
 _BYTES = re.compile(r"data:[^,;\s]{0,100}+(?:;(?!base64,)[^,;\s]{1,60}+){0,4}+;base64,[A-Za-z0-9+/=_-]*+")
 _READ = (str, list, dict)
+_TOKENS = (int, float, list)
+"""What a list of texts has in their place if they are token ids."""
+_ESCAPES = re.compile(r"(\\++)u[0-9a-fA-F]{4}(?:\\++u[0-9a-fA-F]{4})*+")
+"""Characters as JSON in ASCII has them, in a text that is JSON; more backslashes in JSON within JSON."""
+_UNIT = re.compile(r"u([0-9a-fA-F]{4})")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 MOST_CHARS = 4_000_000
 """Characters of a request that are read: a million tokens. That much prose takes a thread 0.2 seconds, or
@@ -89,8 +96,8 @@ class Hit:
     """True if it may not go to the cloud."""
     masked: wire.Request | None
     """What the cloud gets instead; None if it is `sovereign`."""
-    unread: bool = False
-    """True if it is longer than what is read."""
+    unread: str = ""
+    """Why it could not be read; empty if it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +113,15 @@ class Rules:
         return [self.by_workload[item] for item in dict.fromkeys(names) if item in self.by_workload]
 
 
-class _TooLongError(Exception):
-    """The texts of a request are longer than what is read."""
+class _UnreadError(Exception):
+    """A request has texts that can't be read; the message says why."""
+
+
+_TOO_LONG = "it is too long"
 
 
 def look(request: wire.Request, detectors: Iterable[Detectors], most_chars: int = MOST_CHARS) -> Hit | None:
-    """What detectors find in a request; None if it is nothing. What is too long to be read stays at home."""
+    """What detectors find in a request; None if it is nothing. What can't be read stays at home."""
     stay: frozenset[Kind] = frozenset()
     hide: frozenset[Kind] = frozenset()
     for item in detectors:
@@ -128,19 +138,27 @@ def look(request: wire.Request, detectors: Iterable[Detectors], most_chars: int 
         nonlocal left
         left -= len(text)
         if left < 0:
-            raise _TooLongError
-        findings = _find(text, label, wanted)
+            raise _UnreadError(_TOO_LONG)
+        plain = seen = text
+        if "\\u" in text:
+            plain = _ESCAPES.sub(_unescaped, text)
+            # What stays escaped is no part of a word beside it.
+            seen = _ESCAPES.sub(lambda match: " " * len(match.group()), plain)
+        findings = _find(seen, label, wanted)
         found.update(finding.kind for finding in findings)
         # What stays at home needs no placeholders.
-        return mask(text, findings, placeholders) if findings and not stay & found else text
+        return mask(plain, findings, placeholders) if findings and not stay & found else text
 
     try:
+        _check_keys(request.body)
+        if any(_tokens(request.document.get(name)) for name in ("input", "prompt")):
+            raise _UnreadError("it has token ids in the place of text")
         document = {
             key: _changed(key, value, masked) if key not in NOT_READ and isinstance(value, _READ) else value
             for key, value in request.document.items()
         }
-    except _TooLongError:
-        return Hit(tuple(sorted(found)), sovereign=True, masked=None, unread=True)
+    except _UnreadError as why:
+        return Hit(tuple(sorted(found)), sovereign=True, masked=None, unread=str(why))
     if not found:
         return None
     kinds = tuple(sorted(found))
@@ -175,7 +193,9 @@ def explained(error: DomainError, hit: Hit | None) -> DomainError:
 
 
 def _why(hit: Hit) -> str:
-    return "that it is too long to be read" if hit.unread else f"personal data ({', '.join(hit.kinds)})"
+    return (
+        f"that it can't be read ({hit.unread})" if hit.unread else f"personal data ({', '.join(hit.kinds)})"
+    )
 
 
 def _find(text: str, label: str, kinds: frozenset[Kind]) -> list[Finding]:
@@ -222,9 +242,37 @@ def _changed(key: str, value: Any, change: _Change, own: bool = False) -> Any:
 
 
 def _changed_json(text: str, change: _Change) -> str:
+    if wire.too_many_values(text.encode()):
+        raise _UnreadError(_TOO_LONG)
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return change(text, "")
+    if isinstance(value, (dict, list)) and wire.deeper_than(value, wire.MAX_DEPTH):
+        raise _UnreadError(f"it has JSON that is nested more than {wire.MAX_DEPTH} deep")
+    _check_keys(text)
     changed = _changed("", value, change, own=True)
     return text if changed == value else orjson.dumps(changed).decode()
+
+
+def _check_keys(text: str | bytes) -> None:
+    """Raises _UnreadError if JSON has a key twice: one value is read, and both would be sent."""
+    json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise _UnreadError("it has a key twice in one object")
+
+
+def _tokens(texts: object) -> bool:
+    return isinstance(texts, list) and any(isinstance(item, _TOKENS) for item in texts)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    units = bytes.fromhex("".join(_UNIT.findall(match.group())))
+    return "".join(
+        # Quotes, and what can't stand in JSON or UTF-8 by itself, stay escaped.
+        f"{match[1]}u{ord(sign):04x}" if sign < " " or sign in '"\\' or "\ud800" <= sign <= "\udfff" else sign
+        for sign in units.decode("utf-16-be", "surrogatepass")
+    )

@@ -7,6 +7,7 @@ import orjson
 from services.common.errors import DomainError, Reason
 from services.router.core import catalog, splice
 from services.router.core.dialects import DIALECTS, SameStream
+from services.router.core.usage import at_usual_price
 from services.router.core.wire import PATHS, Answer, Request, StreamCodec
 
 
@@ -53,7 +54,8 @@ class SameCodec:
         served = model if isinstance(model, str) else ""
         if self._answer_as is not None and served and orjson.dumps(served) != self._answer_as:
             body = splice.set_key(body, "model", self._answer_as)
-        return Answer(body, self._dialect.usage(document.get("usage")), served)
+        usage = at_usual_price(self._dialect.usage(document.get("usage")), document.get("service_tier"))
+        return Answer(body, usage, served)
 
     def stream(self) -> StreamCodec:
         """A reader that lets events through."""

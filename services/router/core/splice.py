@@ -10,6 +10,13 @@ import json
 import re
 
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_TEXT_VALUE = re.compile(rb'\s*+:\s*+("(?:[^"\\]++|\\.)*+")', re.DOTALL)
+_ASCII_ESCAPED = re.compile(rb"\\u00[2-7]")
+"""What could spell a key in other letters."""
+NEAR_BYTES = 64 * 1024
+"""How near to either end a key is looked for before every token is: `model` stands first or last in what is
+large, but for the list of texts, tokens or vectors that makes it so."""
 
 
 def set_key(document: bytes, key: str, value: bytes) -> bytes:
@@ -20,7 +27,9 @@ def set_key(document: bytes, key: str, value: bytes) -> bytes:
         key: plain ASCII, as it would stand between quotes.
         value: JSON.
     """
-    spans = _value_spans(document, b'"' + key.encode() + b'"')
+    quoted = b'"' + key.encode() + b'"'
+    near = _near_span(document, quoted)
+    spans = [near] if near else _value_spans(document, quoted)
     if not spans:
         return insert_key(document, key, value)
     pieces: list[bytes] = []
@@ -44,6 +53,24 @@ def insert_key(document: bytes, key: str, value: bytes) -> bytes:
     at = document.index(b"{") + 1
     empty = document[at:].lstrip()[:1] == b"}"
     return b"".join((document[:at], b'"', key.encode(), b'":', value, b"" if empty else b",", document[at:]))
+
+
+def _near_span(document: bytes, quoted: bytes) -> tuple[int, int] | None:
+    """Where the value of a key is if it is a string, near to an end, and there beyond doubt; else None."""
+    if document.count(quoted) != 1 or _ASCII_ESCAPED.search(document):
+        return None
+    at = document.index(quoted)
+    found = _TEXT_VALUE.match(document, at + len(quoted))
+    # Behind a backslash the first quote is within a string.
+    if found is None or document[at - 1 : at] == b"\\":
+        return None
+    start, end = found.span(1)
+    before, after = at <= NEAR_BYTES, len(document) - end <= NEAR_BYTES
+    if not before and not after:
+        return None
+    signs = _STRING.sub(b"", document[:at] if before else document[end:])
+    depth = signs.count(b"{") + signs.count(b"[") - signs.count(b"}") - signs.count(b"]")
+    return (start, end) if depth == (1 if before else -1) else None
 
 
 def _value_spans(document: bytes, quoted: bytes) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +13,22 @@ from services.common.words import UsageSource
 CHARS_PER_TOKEN = 4
 """Rule of thumb for English text (OpenAI's help centre, "What are tokens and how to count them?").
 Used only where a leg ended before its server reported usage, and marked as an estimate."""
+USUAL_TIERS = frozenset({"auto", "default", "standard"})
+"""Values of `service_tier` that the price lists are for; `flex` costs less, `priority` more."""
+FILE_CHARS = 1_000 * CHARS_PER_TOKEN
+"""What a picture or another file counts as: gpt-4o and Claude count 100 to 1,600 tokens for a picture,
+however many bytes it has."""
+_FILE = re.compile(rb'"(?:data:[^",]{0,200}+,)?+[A-Za-z0-9+/=_\\-]{4096,}+"')
+"""A file in a body: base64 as long as no word is, with the backslashes of escaped slashes and line ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one leg. None is unknown, which is not zero."""
+    """Token counts of one leg. None is unknown, which is not zero.
+
+    The book gives each class its list price. So of tokens that have another, the count of a class is left
+    unknown, and the cost with it.
+    """
 
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
@@ -75,10 +87,12 @@ def from_anthropic(report: object) -> Usage:
     if fresh is None and answer is None:
         return UNKNOWN
     thinking = _detail(report, ("output_tokens_details",), "thinking_tokens")
+    # What is written for an hour has a price of its own, which no class of the book has.
+    for_an_hour = _detail(report, ("cache_creation",), "ephemeral_1h_input_tokens")
     return Usage(
         input_tokens=fresh,
         cached_input_tokens=_count(report, "cache_read_input_tokens") or 0,
-        cache_write_tokens=_count(report, "cache_creation_input_tokens") or 0,
+        cache_write_tokens=None if for_an_hour else _count(report, "cache_creation_input_tokens") or 0,
         output_tokens=None if answer is None else max(0, answer - thinking),
         reasoning_tokens=thinking,
         source=UsageSource.UPSTREAM,
@@ -98,7 +112,25 @@ def anthropic_so_far(before: Usage, report: Mapping[str, Any]) -> Usage:
         "cache_read_input_tokens": before.cached_input_tokens,
         "cache_creation_input_tokens": before.cache_write_tokens,
     }
-    return from_anthropic({**known, **{key: value for key, value in report.items() if value is not None}})
+    now = from_anthropic({**known, **{key: value for key, value in report.items() if value is not None}})
+    unpriced = before.source is UsageSource.UPSTREAM and before.cache_write_tokens is None
+    return replace(now, cache_write_tokens=None) if unpriced else now
+
+
+def at_usual_price(usage: Usage, tier: object) -> Usage:
+    """The usage, with an unknown count if the server says that it has another price than the list's.
+
+    Args:
+        tier: `service_tier` of the answer.
+    """
+    usual = tier is None or (isinstance(tier, str) and tier in USUAL_TIERS)
+    return usage if usual else replace(usage, cached_input_tokens=None)
+
+
+def prompt_chars(body: bytes) -> int:
+    """Characters of a request's body on which an estimate of its tokens rests: files by what they count."""
+    files = [match.end() - match.start() for match in _FILE.finditer(body)]
+    return len(body) - sum(files) + len(files) * FILE_CHARS
 
 
 def estimated(input_chars: int, output_chars: int) -> Usage:

@@ -7,6 +7,7 @@ has the codec of those who speak the same protocol on both sides, `core/messages
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -30,6 +31,15 @@ PATHS = {
 MAX_DEPTH = 200
 """Levels of nesting in a body: more than any schema has, and what can still be written again (orjson
 reads about 1,000 levels but writes 254)."""
+MAX_VALUES = 1_000_000
+"""Values in a body: three times the token ids that OpenAI takes in one request of embeddings. Each becomes
+an object of Python's, so that a body of 30 MB of brackets would take a GB, and stop all other requests for
+many seconds."""
+_MORE_VALUES = re.compile(
+    # A string, closed or not, is passed over; each bracket and comma outside of one begins a value.
+    rb'(?:[^"\[{,]*+(?:"(?:[^"\\]++|\\.)*+"?[^"\[{,]*+)*+[\[{,]){%d}+' % (MAX_VALUES + 1),
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,7 @@ class Request:
     model: str
     streamed: bool
     input_chars: int
-    """Characters of the body: what an estimate of the input's tokens rests on."""
+    """Bytes of the body: no request has more tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,15 @@ def parse_request(api: str, body: bytes) -> Request:
     Raises:
         DomainError: MALFORMED_JSON or INVALID_REQUEST.
     """
+    # Before it is parsed: that is what costs.
+    if too_many_values(body):
+        raise DomainError(
+            Reason.INVALID_REQUEST,
+            f"the body has more than {MAX_VALUES} values",
+            field="",
+            expected=f"at most {MAX_VALUES} values",
+            got="more",
+        )
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -147,6 +166,16 @@ def parse_request(api: str, body: bytes) -> Request:
         model=model,
         streamed=bool(streamed),
         input_chars=len(body),
+    )
+
+
+def too_many_values(text: bytes) -> bool:
+    """Whether JSON has more than MAX_VALUES values."""
+    # Nearly all texts are too short for that, or have too few of these signs, within strings or not.
+    return (
+        len(text) > MAX_VALUES
+        and sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES
+        and _MORE_VALUES.match(text) is not None
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from contextlib import aclosing
 from typing import Any
 
 import orjson
 from aiohttp import HttpVersion11, web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
@@ -39,6 +39,7 @@ _KEPT_BACK = frozenset(
     {
         "accept",
         "accept-encoding",
+        "api-key",
         "authorization",
         "connection",
         "content-encoding",
@@ -49,6 +50,8 @@ _KEPT_BACK = frozenset(
         "forwarded",
         "host",
         "keep-alive",
+        "openai-organization",
+        "openai-project",
         "proxy-authorization",
         "proxy-connection",
         "te",
@@ -59,13 +62,16 @@ _KEPT_BACK = frozenset(
         "upgrade",
         "via",
         "x-api-key",
+        "x-goog-api-key",
     }
 )
-"""Request headers that stay here: the connection's, the application's secrets, and what the leg sets."""
+"""Request headers that stay here: the connection's, the application's secrets, whose account they are of, and
+what the leg sets."""
 _KEPT_BACK_PREFIXES = ("x-homeward-", "x-forwarded-")
 
 _NOT_RETURNED = frozenset(
     {
+        "alt-svc",
         "connection",
         "content-encoding",
         "content-length",
@@ -73,12 +79,15 @@ _NOT_RETURNED = frozenset(
         "date",
         "keep-alive",
         "proxy-authenticate",
+        "proxy-connection",
         "server",
         "set-cookie",
+        "strict-transport-security",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "upgrade-insecure-requests",
     }
 )
 """Answer headers of the upstream that are about its connection, not about the answer."""
@@ -278,9 +287,7 @@ class Door:
 
 def _forwarded(request: web.BaseRequest) -> CIMultiDict[str]:
     headers: CIMultiDict[str] = CIMultiDict()
-    # What a Connection header names is about this connection too (RFC 9110, 7.6.1).
-    connection = request.headers.get("Connection", "")
-    named = {item.strip().lower() for item in connection.split(",")} if connection else ()
+    named = _of_this_connection(request.headers)
     for name, value in request.headers.items():
         lower = name.lower()
         if lower not in _KEPT_BACK and lower not in named and not lower.startswith(_KEPT_BACK_PREFIXES):
@@ -288,10 +295,18 @@ def _forwarded(request: web.BaseRequest) -> CIMultiDict[str]:
     return headers
 
 
+def _of_this_connection(headers: CIMultiDictProxy[str]) -> Collection[str]:
+    # What a Connection header names is about the connection too (RFC 9110, 7.6.1).
+    connection = headers.getall("Connection", ())
+    return {item.strip().lower() for line in connection for item in line.split(",")}
+
+
 def _headers(opened: Opened, default_type: str) -> CIMultiDict[str]:
     headers: CIMultiDict[str] = CIMultiDict()
+    named = _of_this_connection(opened.headers)
     for name, value in opened.headers.items():
-        if name.lower() not in _NOT_RETURNED:
+        lower = name.lower()
+        if lower not in _NOT_RETURNED and lower not in named:
             headers.add(name, value)
     json_body = opened.body is not None
     upstream_type = opened.headers.get("Content-Type", default_type)
@@ -354,7 +369,7 @@ def _error(api: str, error: DomainError, span: Span | None) -> web.Response:
 def _mark(span: Span, error: DomainError) -> None:
     span.set_attribute(names.ERROR_TYPE, error.reason)
     span.set_attribute(names.HTTP_STATUS_CODE, error.meaning.http_status)
-    span.set_status(StatusCode.ERROR, error.message)
+    span.set_status(StatusCode.ERROR, error.traced_message)
 
 
 def _trace_id(span: Span) -> str:

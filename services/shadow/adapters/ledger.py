@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ RECONNECT_S = 0.5
 """Pause before the policy's stream is opened again."""
 DECIDE_TIMEOUT_S = 5.0
 """Longest wait for a decision. One whose answer is lost is found in the policy, or proposed again."""
+PAGE = 1_000
+"""Decisions that are asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,25 @@ class LedgerAdapter:
             rows = {**self.policy.rows, decision.workload: row_from_proto(decision.after)}
             self._put(Policy(decision.policy_version, rows))
         return decision
+
+    async def decisions(self, workload: str) -> AsyncIterator[ledger_pb2.Decision]:
+        """The journal's decisions about a workload, the newest first.
+
+        Raises:
+            DomainError: what the ledger says; STORAGE_UNAVAILABLE if it does not answer.
+        """
+        token = ""
+        while True:
+            request = ledger_pb2.ListDecisionsRequest(workload=workload, page_size=PAGE, page_token=token)
+            try:
+                page = await self._stub.ListDecisions(request, timeout=DECIDE_TIMEOUT_S)
+            except aio.AioRpcError as error:
+                raise domain_error(error, "ledger") from None
+            for decision in page.decisions:
+                yield decision
+            token = page.next_page_token
+            if not token:
+                return
 
     async def newer(self, version: int, timeout_s: float) -> bool:
         """Waits for a policy of another version; False if none came in time."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from services.common.words import Stage
 from services.shadow.core import funnel as funnels
-from services.shadow.core.funnel import LOST, SHED, Funnel
+from services.shadow.core.funnel import LOST, SHED, Funnel, Span
 from services.shadow.core.migration import wrong_controls
 from services.shadow.core.scorers.judge import NOT_ALLOWED, SERVES_AN_ARM
 from services.shadow.core.verdict import Verdict
@@ -28,11 +28,15 @@ class Facts:
     experiment_known: bool = True
     """False: the policy names an experiment that this shadow does not have."""
     hour: Funnel = field(default_factory=Funnel)
-    """Of the hour that ended a few minutes ago, as `funnel.stands_still` has it."""
+    """Of the hour that ended a few minutes ago."""
+    span: Span = field(default_factory=Span)
+    """As `funnel.alerts` has it."""
     epoch: Funnel = field(default_factory=Funnel)
     recent: Funnel = field(default_factory=Funnel)
     """Of the last minutes."""
     controls: Mapping[str, Verdict] = field(default_factory=dict)
+    mixed: str = ""
+    """That more than one model answered at home in the epoch."""
     sleeping_breaker: str = ""
     """Why a breaker does not act."""
 
@@ -44,12 +48,7 @@ def alerts(facts: Facts) -> dict[str, str]:
         told["experiment"] = (
             "the policy names an experiment that this shadow does not know; is its state_dir gone?"
         )
-    names = (
-        ("still", funnels.stands_still(facts.hour, facts.rate_ppm)),
-        ("bias", funnels.may_bias(facts.epoch)),
-    )
-    sentences = funnels.alerts(facts.hour, facts.epoch, facts.rate_ppm)
-    told.update(zip([name for name, on in names if on], sentences, strict=True))
+    told.update(funnels.alerts(facts.hour, facts.span, facts.epoch, facts.rate_ppm))
     if shed := facts.recent.lost(SHED):
         told["shedding"] = f"{shed:,} samples were shed within the last minutes"
     for reason, sentence in _JUDGES.items():
@@ -59,6 +58,8 @@ def alerts(facts: Facts) -> dict[str, str]:
             )
     for lane, sentence in wrong_controls(facts.controls).items():
         told[f"control {lane}"] = f"the control lane {lane!r} is wrong: {sentence}"
+    if facts.mixed:
+        told["models"] = facts.mixed
     if facts.stage in (Stage.CANARY, Stage.HOME) and facts.sleeping_breaker:
         told["breaker"] = facts.sleeping_breaker
     return told

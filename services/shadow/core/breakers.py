@@ -1,7 +1,8 @@
 """The breakers: what undoes a cutover within seconds, before the alarm has seen enough votes.
 
-They look at the production legs of the last minute, as routers count them. No breaker acts on fewer than
-`requests` legs, nor on one or two failures: those are bad luck at any rate.
+They look at the production legs of the last minute, as routers count them. If the model at home had too few
+in it, they look at its last ones instead, of an hour at most: a quiet workload must come back too. No breaker
+acts on fewer than `requests` legs, nor on one or two failures: those are bad luck at any rate.
 
 - errors: the share of legs at home that failed is above the cloud's by more than `error_rate_max`. A leg that
   the cloud stepped in for is a failed leg at home. The cloud's share is that of the last minute, else of the
@@ -19,7 +20,9 @@ from dataclasses import dataclass, field
 
 US_PER_S = 1_000_000
 WINDOW_S = 60
-"""How far back a breaker looks."""
+"""How far back a breaker looks where that is legs enough."""
+QUIET_S = 3_600
+"""How far it looks at most."""
 BASELINE_MINUTES = 60
 """Minutes with cloud legs that the baseline remembers."""
 MIN_FAILURES = 3
@@ -118,6 +121,17 @@ class Recent:
         while len(self._sums) > self._steps:
             del self._sums[min(self._sums)]
 
+    def last(self, legs: int, since_unix_us: int) -> tuple[Legs, int]:
+        """The sum of the newest steps that have so many legs together, none of which began before a time;
+        and when the oldest of them began."""
+        total, start = Legs(), since_unix_us
+        for step in sorted(self._sums, reverse=True):
+            if total.legs >= legs or step * self._step_us < since_unix_us:
+                break
+            total.add(self._sums[step])
+            start = step * self._step_us
+        return total, start
+
     def total(self, since_unix_us: int = 0) -> Legs:
         """The sum of the steps that began then or later."""
         total = Legs()
@@ -132,16 +146,23 @@ class Breakers:
 
     def __init__(self, baseline: Legs | None = None) -> None:
         """`baseline` is what `baseline()` gave before a restart."""
-        self._home = Recent(US_PER_S, WINDOW_S + 1)
+        self.begin(0)
         self._cloud = Recent(US_PER_S, WINDOW_S + 1)
         self._baseline = Recent(60 * US_PER_S, BASELINE_MINUTES)
         self._hour = Recent(60 * US_PER_S, BASELINE_MINUTES)
         if baseline is not None and baseline.legs:
             self._baseline.add(baseline, 0)
 
+    def begin(self, now_unix_us: int) -> None:
+        """Forgets the legs at home, which were of another model or of none that answered by plan."""
+        self._home = Recent(US_PER_S, WINDOW_S + 1)
+        self._home_quiet = Recent(60 * US_PER_S, QUIET_S // 60 + 1)
+        self._begin_unix_us = now_unix_us
+
     def add_home(self, legs: Legs, now_unix_us: int) -> None:
         """Counts legs of the sovereign target."""
         self._home.add(legs, now_unix_us)
+        self._home_quiet.add(legs, now_unix_us)
 
     def add_cloud(self, legs: Legs, now_unix_us: int, *, baseline: bool) -> None:
         """Counts legs of the cloud. `baseline`: its share by plan, not what it stepped in for."""
@@ -159,15 +180,26 @@ class Breakers:
         since = now_unix_us - WINDOW_S * US_PER_S
         home = self._home.total(since)
         if home.legs < limits.requests:
+            home, since = self._home_quiet.last(limits.requests, now_unix_us - QUIET_S * US_PER_S)
+        if home.legs < limits.requests:
             return None
+        within_s = math.ceil((now_unix_us - since) / US_PER_S)
         return (
-            _errors(home, self._cloud_errors(limits, since, now_unix_us), limits)
-            or _invalid(home, limits)
-            or _latency(home, self._baseline.total(), limits)
+            _errors(home, self._cloud_errors(limits, since, now_unix_us), limits, within_s)
+            or _invalid(home, limits, within_s)
+            or _latency(home, self._baseline.total(), limits, within_s)
         )
 
-    def sleeping(self, limits: Limits) -> str:
-        """Why the latency breaker does not act, in a sentence; empty if it does."""
+    def sleeping(self, limits: Limits, now_unix_us: int) -> str:
+        """Why a breaker does not act, in a sentence; empty if all do."""
+        since = now_unix_us - QUIET_S * US_PER_S
+        legs = self._home_quiet.total(since).legs
+        # Where nothing ran there is nothing to undo, and what has just begun may yet have its legs.
+        if 0 < legs < limits.requests and self._begin_unix_us <= since:
+            return (
+                f"no breaker acts: the model at home had {legs:,} legs within {QUIET_S // 60} min, and they"
+                f" need {limits.requests:,}"
+            )
         known = self._baseline.total().answered
         if known >= limits.requests:
             return ""
@@ -187,33 +219,33 @@ class Breakers:
         return None
 
 
-def _errors(home: Legs, cloud_rate: float | None, limits: Limits) -> Trip | None:
+def _errors(home: Legs, cloud_rate: float | None, limits: Limits, within_s: int) -> Trip | None:
     # Where the cloud's is unknown, nothing excuses the model at home.
     if home.failed < MIN_FAILURES or home.error_rate <= (cloud_rate or 0.0) + limits.error_rate_max:
         return None
     known = {} if cloud_rate is None else {"error_rate_cloud": cloud_rate}
     return Trip(
         "errors",
-        f"{home.failed:,} of {home.legs:,} legs at home failed within {WINDOW_S} s ({home.error_rate:.1%}),"
+        f"{home.failed:,} of {home.legs:,} legs at home failed within {within_s:,} s ({home.error_rate:.1%}),"
         f" in the cloud {'unknown' if cloud_rate is None else f'{cloud_rate:.1%}'};"
         f" {limits.error_rate_max:.1%} more is allowed",
-        {"legs": home.legs, "error_rate": home.error_rate, **known},
+        {"legs": home.legs, "within_s": within_s, "error_rate": home.error_rate, **known},
     )
 
 
-def _invalid(home: Legs, limits: Limits) -> Trip | None:
+def _invalid(home: Legs, limits: Limits, within_s: int) -> Trip | None:
     rate = home.invalid / home.legs
     if home.invalid < MIN_FAILURES or rate <= limits.invalid_rate_max:
         return None
     return Trip(
         "invalid",
-        f"{home.invalid:,} of {home.legs:,} answers at home broke the schema within {WINDOW_S} s"
+        f"{home.invalid:,} of {home.legs:,} answers at home broke the schema within {within_s:,} s"
         f" ({rate:.1%}); {limits.invalid_rate_max:.1%} is allowed",
-        {"legs": home.legs, "invalid_rate": rate},
+        {"legs": home.legs, "within_s": within_s, "invalid_rate": rate},
     )
 
 
-def _latency(home: Legs, baseline: Legs, limits: Limits) -> Trip | None:
+def _latency(home: Legs, baseline: Legs, limits: Limits, within_s: int) -> Trip | None:
     ours, clouds = home.p95_us(), baseline.p95_us()
     if ours is None or clouds is None or min(home.answered, baseline.answered) < limits.requests:
         return None
@@ -221,7 +253,7 @@ def _latency(home: Legs, baseline: Legs, limits: Limits) -> Trip | None:
         return None
     return Trip(
         "latency",
-        f"95 of 100 answers at home came within {ours / US_PER_S:.3g} s, in the cloud within"
+        f"within {within_s:,} s, 95 of 100 answers at home came in {ours / US_PER_S:.3g} s, in the cloud in"
         f" {clouds / US_PER_S:.3g} s; {limits.latency_factor_max:g} times that is allowed",
-        {"legs": home.legs, "latency_p95_us": ours, "latency_p95_cloud_us": clouds},
+        {"legs": home.legs, "within_s": within_s, "latency_p95_us": ours, "latency_p95_cloud_us": clouds},
     )

@@ -128,9 +128,21 @@ class Experiment:
         return Sampling(self.experiment_id, self.epoch, rate, self.salt, reversed)
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An epoch that began, as the ledger's journal has it: it is known where shadow's own file is lost."""
+
+    workload: str
+    experiment_id: bytes
+    epoch: int
+    margin: float | None = None
+    """None where the journal does not say; so has `alpha`."""
+    alpha: float | None = None
+
+
 def registered(
     wanted: Wanted,
-    last: Experiment | None,
+    last: Experiment | Begun | None,
     *,
     experiment_id: bytes,
     salt: bytes,
@@ -159,7 +171,7 @@ def registered(
     if last is not None:
         for name in ("workload", "margin", "alpha"):
             before, asked = getattr(last, name), getattr(wanted, name)
-            if before != asked:
+            if before is not None and before != asked:
                 raise _fixed(last, f"{name} is {before} in all its epochs, not {asked}")
         if last.epoch >= MAX_EPOCH:
             raise _fixed(last, f"epoch {MAX_EPOCH} was its last")
@@ -200,7 +212,7 @@ def _check(wanted: Wanted) -> None:
             raise invalid_request(f"experiment.{name}", expected, got)
 
 
-def _fixed(last: Experiment, what: str) -> DomainError:
+def _fixed(last: Experiment | Begun, what: str) -> DomainError:
     return DomainError(
         Reason.EXPERIMENT_FIXED,
         f"the experiment of {last.workload!r} is fixed: {what}",

@@ -27,10 +27,16 @@ MAX_LOST_SHARE = 0.05
 the verdict by as much as the usual margin."""
 MIN_EXPECTED = 5
 """Samples. Of so many or more, chance alone draws none in less than one hour of a hundred."""
-STILL_US = 3_600 * 1_000_000
-"""The hour in which nothing was scored."""
+HOUR_US = 3_600 * 1_000_000
+SPANS_US = (HOUR_US, 6 * HOUR_US, 24 * HOUR_US, 7 * 24 * HOUR_US)
+"""In which a funnel may stand still: an hour, and longer where few samples are to be expected. The first in
+which there should be enough counts."""
 SCORED_WITHIN_US = 300 * 1_000_000
-"""How long before the time of looking that hour ends: younger samples may still wait for their legs."""
+"""How long before the time of looking such a span ends: younger samples may still wait for their legs."""
+MIN_INELIGIBLE = 100
+"""Requests within an hour, none of which could be compared, from which that is told."""
+STILL, BARRED, BIAS = "still", "barred", "bias"
+"""The alerts' names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,36 +122,60 @@ def may_bias(funnel: Funnel) -> bool:
     return share is not None and share > MAX_LOST_SHARE
 
 
-def stands_still(hour: Funnel, rate_ppm: int) -> bool:
-    """Whether traffic came that should have been compared, and none was.
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The requests of a stretch of time."""
+
+    funnel: Funnel = field(default_factory=Funnel)
+    length_us: int = HOUR_US
+
+
+def is_enough(funnel: Funnel, rate_ppm: int) -> bool:
+    """Whether chance alone hardly leaves such a part of the traffic without a sample.
 
     Args:
-        hour: of the requests of STILL_US that ended SCORED_WITHIN_US ago.
+        funnel: of the part.
         rate_ppm: the share of requests that is sampled, in parts per million.
     """
-    return hour.eligible * rate_ppm >= MIN_EXPECTED * PPM and hour.scored == 0
+    return funnel.eligible * rate_ppm >= MIN_EXPECTED * PPM
 
 
-def alerts(hour: Funnel, epoch: Funnel, rate_ppm: int) -> tuple[str, ...]:
-    """What needs somebody's eyes, each a sentence.
+def stands_still(funnel: Funnel, rate_ppm: int) -> bool:
+    """Whether traffic came that should have been compared, and none was; the arguments are `is_enough`'s."""
+    return is_enough(funnel, rate_ppm) and funnel.scored == 0
+
+
+def alerts(hour: Funnel, span: Span, epoch: Funnel, rate_ppm: int) -> dict[str, str]:
+    """What needs somebody's eyes: a sentence by the alert's name.
 
     Args:
-        hour: as in `stands_still`.
+        hour: of the hour that ended SCORED_WITHIN_US ago.
+        span: of the first of SPANS_US that `is_enough`, if there is one.
         epoch: of the whole epoch.
-        rate_ppm: as in `stands_still`.
+        rate_ppm: as in `is_enough`.
     """
-    told = []
-    if stands_still(hour, rate_ppm):
-        told.append(
-            f"no sample of an hour was scored, of {hour.eligible:,} requests that could be compared;"
-            f" {_commonest(hour) or 'no loss was counted'}"
+    told = {}
+    if stands_still(span.funnel, rate_ppm):
+        told[STILL] = (
+            f"no sample of {_words(span.length_us)} was scored, of {span.funnel.eligible:,} requests that"
+            f" could be compared; {_commonest(span.funnel) or 'no loss was counted'}"
+        )
+    if rate_ppm and not hour.eligible and hour.lost(INELIGIBLE) >= MIN_INELIGIBLE:
+        told[BARRED] = (
+            f"none of {hour.lost(INELIGIBLE):,} requests of an hour could be compared;"
+            f" {_commonest(hour, INELIGIBLE)}"
         )
     if may_bias(epoch):
-        told.append(
+        told[BIAS] = (
             f"{lost_share(epoch):.1%} of the epoch's samples were shed or lost, which may bias its verdict;"
             f" {_commonest(epoch, SHED, LOST)}"
         )
-    return tuple(told)
+    return told
+
+
+def _words(length_us: int) -> str:
+    hours = -(-length_us // HOUR_US)
+    return "an hour" if hours == 1 else f"{hours} hours" if hours <= 48 else f"{-(-hours // 24)} days"
 
 
 def _commonest(funnel: Funnel, *steps: str) -> str:

@@ -30,6 +30,12 @@ class Histogram:
         """How many there are."""
         return sum(self.counts.values())
 
+    def mean_square(self) -> float | None:
+        """Of the votes; the share of those that are not zero where all are -1, 0 or 1. None without votes."""
+        if not self.counts:
+            return None
+        return sum(count * (bin_ / BINS_PER_UNIT) ** 2 for bin_, count in self.counts.items()) / self.votes
+
     def __add__(self, other: Histogram) -> Histogram:
         """The votes of both."""
         counts = dict(self.counts)

@@ -6,7 +6,7 @@ each a sentence. A rollback always wins: what keeps a workload from going home n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -56,6 +56,8 @@ class Situation:
     min_windows: int = 1
     newer_epoch: int = 0
     """An epoch that was registered and has not begun; 0: none."""
+    mixed: str = ""
+    """What is said of an epoch in which more than one model answered at home; empty: there was one."""
     controls: Mapping[str, Verdict] = field(default_factory=dict)
     """The verdicts of the control lanes; a lane without evidence is left out."""
     gate: tuple[str, ...] = ()
@@ -126,7 +128,11 @@ def needs_approval(place: Place, terms: Terms) -> bool:
 
 
 def wrong_controls(controls: Mapping[str, Verdict]) -> dict[str, str]:
-    """By lane, what a control whose verdict is known beforehand shows if it has another; each a sentence."""
+    """By lane, what a control whose verdict is known beforehand shows if it has another; each a sentence.
+
+    A cloud that is not READY against itself yet is not wrong: by chance alone it may need more votes than the
+    comparison, and it has fewer.
+    """
     told = {}
     if controls.get(DEGRADED) is Verdict.READY:
         told[DEGRADED] = (
@@ -138,6 +144,22 @@ def wrong_controls(controls: Mapping[str, Verdict]) -> dict[str, str]:
             " can't be trusted"
         )
     return told
+
+
+def mixed(home_models: Mapping[str, Sequence[str]]) -> str:
+    """What is said if an epoch's evidence is of more than one model at home; empty if it is of one.
+
+    Args:
+        home_models: by the model that was asked for, those that answered at home, in their order.
+    """
+    for asked, served in home_models.items():
+        if len(served) > 1:
+            names = ", then ".join(map(repr, served))
+            return (
+                f"more than one model answered at home in this epoch (for {asked!r} {names}), so its evidence"
+                " is of none of them; register a new epoch"
+            )
+    return ""
 
 
 def _way_back(at: Situation) -> Move | None:
@@ -168,6 +190,8 @@ def _evidence(at: Situation) -> list[str]:
             f"epoch {at.newer_epoch} was registered and has not begun, because the ledger did not answer;"
             " register it again"
         )
+    if at.mixed:
+        told.append(at.mixed)
     return [*told, *wrong_controls(at.controls).values()]
 
 

@@ -66,3 +66,9 @@ def test_an_error_says_after_how_long_to_try_again_if_it_knows(
     metadata: dict[str, int], seconds: int | None
 ) -> None:
     assert DomainError(Reason.RATE_LIMITED, "", **metadata).retry_after_s == seconds
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_traces_get_no_message_that_quotes_a_model_server(reason: Reason) -> None:
+    quotes = reason in (Reason.UPSTREAM_REJECTED, Reason.UPSTREAM_BROKEN)
+    assert DomainError(reason, "said").traced_message == ("" if quotes else "said")

@@ -146,7 +146,7 @@ class ForgetfulOutboxAgainstAList(OutboxAgainstAList):
 TestOutbox = OutboxAgainstAList.TestCase
 TestForgetfulOutbox = ForgetfulOutboxAgainstAList.TestCase
 for case in (TestOutbox, TestForgetfulOutbox):
-    case.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+    case.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 def test_a_call_that_does_not_fit_is_refused_and_nothing_of_it_is_taken(path: Path) -> None:

@@ -51,3 +51,10 @@ def test_every_enum_is_compared() -> None:
 )
 def test_a_label_is_the_lower_case_name_and_empty_if_unspecified(value: IntEnum, text: str) -> None:
     assert words.label(value) == text
+
+
+@pytest.mark.parametrize("kind", [words.TaskType, words.Evidence, words.Stage])
+def test_a_number_that_only_a_later_version_knows_has_another_word(kind: type[IntEnum]) -> None:
+    first, *_ = kind
+    assert [words.word(kind, item.value, first) for item in kind] == list(kind)
+    assert words.word(kind, 9_999, first) is first

@@ -6,7 +6,9 @@ import pytest
 
 from playbook.cycles import Cycle, windows_of
 from playbook.forecast import forecast, guess
+from playbook.outlook import Outlook, words
 from services.shadow.core.scorers.registry import SCORER_NAMES
+from tests.support.migrations import experiment
 
 DAY_US = 86_400 * 10**6
 
@@ -68,6 +70,18 @@ def test_what_a_year_can_not_show_is_unknown() -> None:
     assert found.windows == {"median": None, "p80": None, "p95": None}
     assert found.seconds("p95", 86_400) is None
     assert found.share_within(52) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("discordance", "measured", "said"),
+    [
+        (0.0099, True, "100 samples a window, whose D has a mean square of 0.0099 (measured so far)."),
+        (0.1, False, "D has a mean square of 0.1 (a guess, since nothing is measured yet)."),
+    ],
+)
+def test_a_forecast_says_what_it_rests_on(discordance: float, measured: bool, said: str) -> None:
+    drawn = forecast(100, discordance, margin=0.05, alpha=0.05, epoch=1, min_windows=2)
+    assert said in words(Outlook(1_000, discordance, measured, drawn), experiment("triage"))
 
 
 @pytest.mark.parametrize("scorer", [*SCORER_NAMES, "judge@3"])

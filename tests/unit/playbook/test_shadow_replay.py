@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from playbook.cli import app
-from playbook.replay import duration_us
+from playbook.replay import duration_us, read_triplets
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 COLUMNS = (
@@ -83,6 +86,47 @@ def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
     assert replayed(tmp_path / "t.parquet") == replayed(written(tmp_path / "t.csv", items))
 
 
+CELLS = {
+    "request_time": st.integers(0, 40).map(lambda hour: START + timedelta(hours=hour)),
+    "arrival_time": st.none() | st.integers(0, 70).map(lambda hour: START + timedelta(hours=hour)),
+    "epoch": st.integers(1, 2),
+    "agreement_sovereign": st.none() | st.integers(0, 1000).map(lambda value: value / 1000),
+    "agreement_noise": st.none() | st.integers(0, 1000).map(lambda value: value / 1000),
+}
+LABELS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
+    "texts": (pa.string(), st.sampled_from(["", "0", "a", "nan", None])),
+    "whole numbers": (pa.int64(), st.sampled_from([0, 1, 2, None])),
+    "numbers": (pa.float64(), st.sampled_from([0.0, 1.0, math.nan, None])),
+    "short numbers": (pa.float32(), st.sampled_from([0.5, 1.5, math.nan, None])),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("number", [pa.float64(), pa.float32()], ids=str)
+@given(data=st.data())
+def test_the_same_rows_as_csv_and_as_parquet_are_the_same_triplets(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, number: pa.DataType, data: st.DataObject
+) -> None:
+    label, labels = LABELS[kind]
+    cells = st.fixed_dictionaries({**CELLS, "cluster": labels, "stratum": labels})
+    items = data.draw(st.lists(cells, min_size=1, max_size=8))
+    folder = tmp_path_factory.mktemp("same")
+    types = {"cluster": label, "stratum": label, "epoch": pa.float64()}
+    types |= dict.fromkeys(("agreement_sovereign", "agreement_noise"), number)
+    columns = {name: pa.array([item[name] for item in items], types.get(name)) for name in COLUMNS}
+    pq.write_table(pa.table(columns), folder / "t.parquet")
+    texts = [{name: as_text(value) for name, value in item.items()} for item in items]
+    file = written(folder / "t.csv", texts)
+    assert list(read_triplets(folder / "t.parquet")) == list(read_triplets(file))
+
+
+def as_text(value: Any) -> str:
+    """A cell of a CSV."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def test_windows_of_seconds_serve_a_demo(tmp_path: Path) -> None:
     items = rows(1, 60)
     found = replayed(
@@ -105,13 +149,16 @@ def test_only_the_three_columns_are_needed(tmp_path: Path) -> None:
         ({"agreement_noise": "much"}, "line 3: agreement_noise"),
         ({"epoch": "0"}, "line 3: epoch"),
         ({"epoch": "2000"}, "line 3: epoch"),
+        ({"epoch": "1.7"}, "line 3: epoch"),
         ({"arrival_time": "25:00"}, "line 3: arrival_time"),
+        ({"gold_sovereign": "1"}, "line 3: gold_cloud: '': gold_sovereign and gold_cloud are both given or"),
+        ({"gold_cloud": "2"}, "line 3: gold_cloud: '2': agreement lies in 0 to 1"),
     ],
 )
 def test_a_wrong_cell_is_named_by_line_and_column(tmp_path: Path, changes: dict[str, str], said: str) -> None:
     items = rows(1, 3)
     items[1] |= changes
-    file = written(tmp_path / "t.csv", items)
+    file = written(tmp_path / "t.csv", items, (*COLUMNS, *GOLD))
     result = CliRunner().invoke(app, ["shadow", "replay", "--triplets", str(file)])
     assert result.exit_code == 1
     assert said in result.stderr.replace("\n", " ")
@@ -142,6 +189,41 @@ def test_a_missing_column_or_file_is_told(tmp_path: Path) -> None:
         assert said in result.stderr
 
 
+GOLD = ("gold_sovereign", "gold_cloud")
+
+
+def test_gold_answers_are_told_beside_the_verdict(tmp_path: Path) -> None:
+    """A model that says what the cloud says most, and is right less often: D does not see it."""
+    items = rows(15, 100)
+    for number, item in enumerate(items):
+        # A tenth has a gold answer; of these, home is right in half, and the cloud in all but a fifth.
+        told = (str(number // 10 % 2), "0.8") if number % 10 == 0 else ("", "")
+        item.update(zip(GOLD, told, strict=True))
+    file = written(tmp_path / "t.csv", items, (*COLUMNS, *GOLD))
+    found = replayed(file)
+    without = replayed(written(tmp_path / "without.csv", items))
+    assert found["verdict"] == without["verdict"] == "READY"
+    assert found["windows"] == without["windows"]
+    assert without["gold"] is None
+    gold = found["gold"]
+    assert (gold["epoch"], gold["triplets"], gold["votes"]) == (1, 150, 150)
+    assert (gold["mean_sovereign"], gold["mean_cloud"]) == pytest.approx((0.5, 0.8))
+    assert gold["difference"] == pytest.approx(-0.3)
+    assert gold["lower_bound"] < -0.3 < gold["upper_bound"] < 0
+    result = CliRunner().invoke(app, ["shadow", "replay", "--triplets", str(file)])
+    words = " ".join(result.stdout.split())
+    assert "of 150 triplets of epoch 1 that have one, home agrees 0.500 with it and the cloud 0.800" in words
+
+
+def test_gold_answers_of_a_cluster_have_one_vote_and_only_the_last_epoch_counts(tmp_path: Path) -> None:
+    items = rows(2, 4)
+    for number, item in enumerate(items):
+        item.update(cluster="a" if number % 4 < 3 else "", epoch=str(1 + number // 4))
+        item.update(zip(GOLD, ("0.5" if number < 4 else "1", "1"), strict=True))
+    gold = replayed(written(tmp_path / "t.csv", items, (*COLUMNS, *GOLD)))["gold"]
+    assert (gold["epoch"], gold["triplets"], gold["votes"], gold["difference"]) == (2, 4, 2, 0)
+
+
 def test_the_table_ends_with_the_verdict_and_the_next_step(tmp_path: Path) -> None:
     file = written(tmp_path / "t.csv", rows())
     result = CliRunner().invoke(app, ["shadow", "replay", "--triplets", str(file)])
@@ -169,9 +251,41 @@ def test_a_simulation_tells_rates_with_exact_limits() -> None:
     assert found["margin"]["ready"]["low"] <= found["margin"]["ready"]["rate"] <= 0.05
 
 
+def simulated(*options: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["shadow", "replay", "--json", "--simulate", *options])
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_a_simulation_is_long_enough_for_its_windows() -> None:
+    found = simulated("one in five", "--margin", "0.05", "--min-windows", "30", "--runs", "200")
+    assert found["plan"]["days"] == 60
+    assert found["parity"]["ready"]["rate"] > 0.9
+
+
+def test_a_simulation_looks_when_its_windows_close() -> None:
+    """Of traffic with a weekly rhythm: only windows of a week keep the promise."""
+    common = ("weekly", "--margin", "0.05", "--runs", "2000")
+    weeks = simulated(*common, "--window", "7d", "--min-windows", "2")
+    days = simulated(*common, "--min-windows", "1")
+    assert weeks["margin"]["ready"]["high"] <= 0.05 < days["margin"]["ready"]["low"]
+    assert (weeks["plan"]["window_days"], days["plan"]["window_days"]) == (7, 1)
+    late = simulated("three-point", "--window", "7d", "--min-windows", "5", "--runs", "10")
+    assert late["plan"]["days"] == 70
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--simulate", "three-point", "--margin", "0.15"], "smaller one"),
+        (["--simulate", "three-point", "--margin", "0.15"], "discordant"),
+        (["--simulate", "continuous", "--margin", "0.9999"], "smaller one"),
+        (["--simulate", "three-point", "--window", "36h"], "whole days"),
+        (["--simulate", "three-point", "--min-windows", "500"], "choose fewer"),
+        (["--simulate", "three-point", "--watermark", "2h"], "leave --triplets"),
+        (["--simulate", "three-point", "--strata", "de"], "leave --triplets"),
+        (["--simulate", "three-point", "--triplets", "t.csv"], "leave --triplets"),
         (["--simulate", "chess"], "three-point"),
         ([], "--triplets"),
         (["--simulate", "three-point", "--window", "1 day"], "1d"),

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from playbook.cli import app
 from services.common.errors import DomainError, Reason
-from services.common.stages import ROLLED_BACK, SHADOWED
+from services.common.stages import CANARIES, HOME, OBSERVED, ROLLED_BACK, SHADOWED, Place
 from tests.support.migrations import Shadow, experiment, migration, serving
 
 SETTINGS = """
@@ -194,6 +194,37 @@ def test_json_has_the_experiment_and_the_forecast(tmp_path: Path, shadow: Shadow
     assert (found["discordance"], found["discordance_measured"]) == (0.12, True)
     assert found["days"] == {"median": None, "p80": None, "p95": None}
     assert "does not tell its volume" in found["why_unknown"]
+
+
+@pytest.mark.parametrize(
+    ("others", "said", "each"),
+    [
+        ([], None, 0.05),
+        ([("new", OBSERVED), ("old", ROLLED_BACK), ("triage", SHADOWED)], None, 0.05),
+        (
+            [("mails", SHADOWED)],
+            "1 other workload is compared or at home: a promise of 0.05 over all 2",
+            0.025,
+        ),
+        (
+            [("mails", SHADOWED), ("minutes", CANARIES[0]), ("calls", HOME), ("old", ROLLED_BACK)],
+            "3 other workloads are compared or at home: a promise of 0.05 over all 4 needs --alpha 0.013",
+            0.0125,
+        ),
+    ],
+    ids=["alone", "none runs", "one", "three"],
+)
+def test_what_a_promise_over_the_fleet_needs_is_told(
+    tmp_path: Path, shadow: Shadow, others: list[tuple[str, Place]], said: str | None, each: float
+) -> None:
+    shadow.migrations = [migration(name, place) for name, place in others]
+    shown = run(tmp_path, "triage", typed="n\n").stdout
+    if said is None:
+        assert "a promise of" not in shown
+    else:
+        assert said in shown
+    told = json.loads(run(tmp_path, "triage", "--yes", "--json").stdout)
+    assert told["fleet"]["alpha_each"] == pytest.approx(each)
 
 
 def test_another_margin_is_refused_by_the_service_and_told(tmp_path: Path, shadow: Shadow) -> None:

@@ -103,7 +103,8 @@ def test_the_page_fits_and_tells_every_workload(width: int) -> None:
         "READY in about 3 days (3 windows), at the present pace",
         "none, it is REJECTED since window 2",
         "unknown, fewer than two windows have closed",
-        "$8.00 so far; comparing cost $1.00, 2 legs unknown",
+        "$8.00 so far, without its pools' idle hours (`homeward ledger pools`); comparing cost $1.00, 2 legs"
+        " unknown",
         "nothing yet, no request was answered at home",
         "kept by it needs an approval",
         "alert [6 %] were shed",

@@ -55,9 +55,24 @@ COUNTED = Usage(5, 0, 0, 3, 0, UsageSource.TOKENIZER)
 def test_only_what_nobody_counted_is_a_guess(
     upstream: Callable[..., catalog.Upstream], said: Usage, counted: Usage, booked: Usage
 ) -> None:
+    assert broken_off(upstream, BODY, said, counted) == booked
+
+
+def test_the_guess_takes_a_picture_for_what_a_picture_counts(
+    upstream: Callable[..., catalog.Upstream],
+) -> None:
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{'/9j/' * 1_000_000}"}}
+    body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": [picture]}]})
+    guess = broken_off(upstream, body, UNKNOWN, UNKNOWN)
+    assert guess.input_tokens is not None
+    assert 1000 <= guess.input_tokens < 1100
+
+
+def broken_off(upstream: Callable[..., catalog.Upstream], body: bytes, said: Usage, counted: Usage) -> Usage:
+    """What is booked of a leg that broke off after 40 characters of its answer."""
     legs: list[Leg] = []
     tracer = trace.get_tracer("test")
-    ask = Ask(wire.parse_request(catalog.CHAT, BODY), Key("crm", bytes(32)), tracer.start_span("POST"), None)
+    ask = Ask(wire.parse_request(catalog.CHAT, body), Key("crm", bytes(32)), tracer.start_span("POST"), None)
     name = Name("triage", Evidence.DECLARED)
     call = Call(
         lambda leg, _: legs.append(leg), tracer, ask, name, catalog.Route(upstream(), "m"), bytes(16), 1
@@ -65,4 +80,5 @@ def test_only_what_nobody_counted_is_a_guess(
     call.usage = said
     call.estimate(counted, 40)
     call.finish(Outcome.BROKEN)
-    assert [leg.usage for leg in legs] == [booked]
+    (leg,) = legs
+    return leg.usage

@@ -4,13 +4,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
-from google.protobuf import json_format
+from google.protobuf import json_format, struct_pb2
 from homeward.common.v1 import chat_pb2
 from homeward.router.v1 import router_pb2
 
 from services.common.errors import DomainError, Reason
+from services.router import chat_proto
 from services.router.chat_proto import to_choices, to_deltas, to_request
+from services.router.core import wire
 from services.router.core.catalog import CHAT, Route
 from services.router.core.same import SameCodec
 
@@ -113,6 +116,67 @@ def test_a_chat_becomes_the_body_of_a_chat_completion(
 )
 def test_what_just_keeps_the_contract_is_accepted(fields: dict[str, Any]) -> None:
     assert to_request(chat(**fields), streamed=False).model == "m"
+
+
+def structs(number: int) -> struct_pb2.Struct:
+    """A Struct with so many values, most of them within others."""
+    inner = struct_pb2.Struct(fields={"a": struct_pb2.Value()})
+    item = struct_pb2.Value(struct_value=inner)
+    # The list itself, and its items with one value each.
+    items = struct_pb2.ListValue(values=[item] * ((number - 1) // 2))
+    items.values.extend([struct_pb2.Value()] * ((number - 1) % 2))
+    return struct_pb2.Struct(fields={"x": struct_pb2.Value(list_value=items)})
+
+
+def sized(parts: int) -> dict[str, chat_pb2.Chat]:
+    """Chats of so many messages, parts, calls and values, by what they are."""
+    hi = chat_pb2.Message(role=chat_pb2.ROLE_USER, content=[chat_pb2.ContentPart(text="Hi")])
+    more = parts - 2
+    part, call = chat_pb2.ContentPart(text="x"), chat_pb2.ToolCall()
+    schema = chat_pb2.JsonSchema(schema=structs(more))
+    return {
+        "messages": chat_pb2.Chat(
+            model="m", messages=[hi, *[chat_pb2.Message(role=chat_pb2.ROLE_USER)] * more]
+        ),
+        "parts": chat_pb2.Chat(
+            model="m", messages=[hi, chat_pb2.Message(role=chat_pb2.ROLE_USER, content=[part] * (more - 1))]
+        ),
+        "calls": chat_pb2.Chat(
+            model="m",
+            messages=[hi, chat_pb2.Message(role=chat_pb2.ROLE_ASSISTANT, tool_calls=[call] * (more - 1))],
+        ),
+        "extra fields": chat_pb2.Chat(model="m", messages=[hi], extra_fields=structs(more)),
+        "a tool": chat_pb2.Chat(
+            model="m", messages=[hi], tools=[chat_pb2.Tool(name="t", parameters=structs(more))]
+        ),
+        "a form": chat_pb2.Chat(
+            model="m", messages=[hi], response_format=chat_pb2.ResponseFormat(json_schema=schema)
+        ),
+    }
+
+
+@pytest.mark.parametrize("what", sorted(sized(9)))
+def test_a_chat_of_too_many_parts_is_refused_before_one_is_made(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_proto, "MAX_PARTS", 1000)
+    assert to_request(sized(1000)[what], streamed=False).model == "m"
+    monkeypatch.setattr(chat_proto, "_message", lambda *_: pytest.fail("made"))
+    with pytest.raises(DomainError) as caught:
+        to_request(sized(1001)[what], streamed=False)
+    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert caught.value.metadata["field"] == "chat"
+
+
+def test_schemas_of_too_many_values_are_refused_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps({"enum": [1] * (wire.MAX_VALUES // 2)})
+    tools = [{"name": name, "parameters_json": text} for name in ("a", "b")]
+    assert to_request(chat(tools=tools[:1]), streamed=False).model == "m"
+    monkeypatch.setattr(orjson, "loads", lambda _: pytest.fail("parsed"))
+    with pytest.raises(DomainError) as caught:
+        to_request(chat(tools=tools), streamed=False)
+    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert str(wire.MAX_VALUES) in caught.value.message
 
 
 def test_whole_numbers_stay_whole() -> None:

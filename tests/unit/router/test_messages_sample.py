@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.sampling import Sampling
@@ -154,7 +154,6 @@ REQUESTS = st.builds(
 """Messages requests, each in the only form that says what it says."""
 
 
-@settings(deadline=None)
 @given(REQUESTS)
 def test_anthropic_gets_of_a_leg_what_it_got_of_the_application(request: dict[str, Any]) -> None:
     assert asked_again({"model": "m", **request}) == request
@@ -182,7 +181,6 @@ def marked(value: Any) -> Any:
     return made
 
 
-@settings(deadline=None)
 @given(REQUESTS)
 def test_marks_of_a_cache_and_what_is_the_default_change_nothing(request: dict[str, Any]) -> None:
     said = {**marked({**request, "system": request.get("system")}), "top_k": None, "service_tier": "auto"}

@@ -1,4 +1,4 @@
-"""What is said of a model's name that nobody could have."""
+"""What is said of a model's name that nobody could have, and of a region that a data class does not allow."""
 
 from __future__ import annotations
 
@@ -17,6 +17,44 @@ from services.router.core.naming import Name
 from services.router.core.policy import WorkloadPolicy
 from services.router.namer import Named
 from services.router.routing import routes_of
+
+
+def messages(**fields: object) -> Ask:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9, **fields}
+    span = trace.get_tracer("test").start_span("POST")
+    return Ask(wire.parse_request(catalog.MESSAGES, orjson.dumps(body)), Key("crm", bytes(32)), span, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "regions", "refused"),
+    [
+        ({}, {"eu"}, False),
+        ({"inference_geo": None}, {"eu"}, False),
+        ({"inference_geo": "eu"}, {"eu", "ch"}, False),
+        ({"inference_geo": "us"}, set(), False),
+        ({"inference_geo": "us"}, {"eu"}, True),
+        ({"inference_geo": "global"}, {"eu", "us"}, True),
+        ({"inference_geo": ""}, {"eu"}, True),
+        ({"inference_geo": ["eu"]}, {"eu"}, True),
+    ],
+)
+def test_a_request_that_asks_for_a_region_gets_only_one_that_its_data_class_allows(
+    upstream: Callable[..., catalog.Upstream], fields: dict[str, object], regions: set[str], refused: bool
+) -> None:
+    models = catalog.Catalog([upstream(models=("m",), region="eu", apis=frozenset({catalog.MESSAGES}))], {})
+    row = WorkloadPolicy(allowed_targets=frozenset({Target.CLOUD}), allowed_regions=frozenset(regions))
+    named = Named(Name("triage", Evidence.DECLARED), b"c", [])
+    if not refused:
+        assert [route.model for route in routes_of(models, messages(**fields), named, row)] == ["m"]
+        return
+    with pytest.raises(DomainError, match="inference_geo") as caught:
+        routes_of(models, messages(**fields), named, row)
+    assert caught.value.reason is Reason.TARGET_NOT_ALLOWED
+    assert caught.value.metadata == {
+        "workload": "triage",
+        "allowed": ", ".join(sorted(regions)),
+        "model": "m",
+    }
 
 
 @pytest.mark.parametrize("target", [None, *Target])

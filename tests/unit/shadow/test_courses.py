@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from homeward.common.v1 import chat_pb2, policy_pb2
+from homeward.common.v1 import chat_pb2, leg_pb2, policy_pb2
 from homeward.shadow.v1 import shadow_pb2
 
 from services.common.errors import DomainError, Reason
-from services.common.stages import HOME, ROLLED_BACK, SHADOWED, Place
+from services.common.stages import CANARIES, HOME, ROLLED_BACK, SHADOWED, Place
 from services.common.words import Target
 from services.shadow.adapters.ledger import Policy, Row
 from services.shadow.adapters.store import Finished, Sample, Store
 from services.shadow.core.experiment import Experiment, registered
+from services.shadow.core.features import STOP
 from services.shadow.core.gate import CONTEXT_LENGTH, Capability, Need
 from services.shadow.core.lanes import AFTER, COMPARISON
 from services.shadow.core.verdict import Window
-from services.shadow.course import Course, Look
+from services.shadow.course import HOLD_US, MAX_FOUND, Course, Look
 from services.shadow.courses import Courses
 from services.shadow.gatekeeper import Gatekeeper
+from services.shadow.home_models import Models
 from services.shadow.moves import Moves
 from services.shadow.probes import Subject
 from tests.support.experiments import wanted
@@ -44,6 +46,9 @@ class Nothing:
 
     def discordance(self, experiment: Experiment) -> float | None:
         return None
+
+    def home_models(self, experiment: Experiment) -> Models:
+        return {}
 
 
 @dataclass
@@ -95,13 +100,13 @@ class Desk:
             )
             self.store.finish(sample_id, [row])
 
-    def saw(self, experiment: Experiment, **fields: Any) -> None:
+    def saw(self, experiment: Experiment, now: int = NOW, **fields: Any) -> None:
         """Lets a request of an epoch come."""
         chat = chat_pb2.Chat(model="gpt", **fields)
         request = shadow_pb2.SubmitSampleRequest(
             experiment_id=experiment.experiment_id, epoch=experiment.epoch, workload=WORKLOAD, chat=chat
         )
-        self.course.saw(request, NOW)
+        self.course.saw(request, now)
 
     async def look(self) -> Look:
         async with self.course.lock:
@@ -137,6 +142,74 @@ async def test_what_an_epoch_used_asks_nothing_of_the_next(desk: Desk) -> None:
     desk.finish(second)
     assert (await desk.look()).wanted[0].size == 296
     assert (desk.course.parts.tools, desk.course.parts.model) == ("", "gpt")
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "kept"),
+    [
+        ("tools", lambda n: {"tools": [chat_pb2.Tool(name=f"t{n}")]}, lambda n: f'[{{"name": "t{n}"}}]'),
+        (
+            "response_format",
+            lambda n: {
+                "response_format": chat_pb2.ResponseFormat(json_schema=chat_pb2.JsonSchema(name=f"s{n}"))
+            },
+            lambda n: f'{{"json_schema": {{"name": "s{n}"}}}}',
+        ),
+        (
+            "stop",
+            lambda n: {"sampling": chat_pb2.SamplingParameters(stop=[f"END{n}"])},
+            lambda n: (f"END{n}",),
+        ),
+    ],
+    ids=["tools", "schema", "stop"],
+)
+async def test_a_part_that_differs_in_each_request_stands_until_its_probe_was_of_use(
+    desk: Desk, name: str, fields: Callable[[int], dict[str, Any]], kept: Callable[[int], Any]
+) -> None:
+    epoch = desk.begin()
+    await desk.look()
+    for number in range(5):
+        desk.saw(epoch, NOW + number * HOLD_US // 4, **fields(number))
+        assert getattr(desk.course.parts, name) == kept(0 if number < 4 else 4)
+    desk.saw(epoch, NOW + 3 * HOLD_US)
+    assert getattr(desk.course.parts, name) == kept(4)
+
+
+async def test_probes_of_what_changes_push_out_none_of_what_stays(desk: Desk) -> None:
+    epoch = desk.begin()
+    await desk.look()
+    about = (epoch.experiment_id, epoch.epoch)
+    fixed = Need(CONTEXT_LENGTH, "a length", 40)
+    stops = [Need(STOP, "stop words", digest=str(number)) for number in range(100)]
+    for need in (fixed, *stops, stops[-2]):
+        desk.course.keep([Capability(need, True, "", NOW)], {}, about, NOW)
+    kept = [item.need for item in desk.course.found]
+    assert kept == [fixed, *stops[-MAX_FOUND:-2], stops[-1], stops[-2]]
+
+
+async def test_what_home_failed_before_the_cutover_trips_no_breaker_after_it(desk: Desk) -> None:
+    def fail(count: int) -> None:
+        failed = shadow_pb2.LegCount(
+            workload=WORKLOAD, target=leg_pb2.TARGET_SOVEREIGN, leg_count=count, failed_count=count
+        )
+        desk.course.count(failed, NOW)
+
+    async def tripped(place: Place) -> bool:
+        desk.stand(epoch, place)
+        return bool((await desk.look()).trip)
+
+    epoch = desk.begin()
+    await desk.look()
+    fail(100)
+    assert await tripped(CANARIES[0]) is False
+    fail(10)
+    assert await tripped(CANARIES[0]) is False
+    fail(10)
+    assert await tripped(CANARIES[1]) is True
+    desk.stand(None, ROLLED_BACK)
+    await desk.look()
+    assert await tripped(SHADOWED) is True
+    assert await tripped(CANARIES[0]) is False
 
 
 async def test_fixed_parts_outlive_a_restart_with_their_epoch(desk: Desk) -> None:

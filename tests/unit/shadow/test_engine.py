@@ -26,6 +26,7 @@ from services.shadow.core.experiment import Experiment, registered
 from services.shadow.core.verdict import windows
 from services.shadow.engine import Engine
 from services.shadow.examples import ExampleShelf
+from services.shadow.home_models import MAX_ASKED, MAX_SERVED, HomeModels
 from services.shadow.scoring import Encodes
 from services.shadow.translate import timestamp
 from tests.support.experiments import wanted
@@ -48,6 +49,8 @@ class Router:
     says: dict[tuple[Target, Purpose], list[Said]] = field(default_factory=dict)
     """What comes next; the last one stays."""
     asked: list[tuple[bytes, str, str, str]] = field(default_factory=list)
+    home: str = "llama-8b"
+    """The model at home."""
 
     async def ask(
         self, chat: chat_pb2.Chat, *, target: Target, purpose: Purpose, sample_id: bytes, **more: Any
@@ -60,7 +63,8 @@ class Router:
         if isinstance(said, LegFailed):
             raise said
         assert isinstance(said, str)
-        return Reply(answer(said), b"l" * 16, "model", 5)
+        model = self.home if target is Target.SOVEREIGN else "model"
+        return Reply(answer(said), b"l" * 16, model, 5)
 
 
 @dataclass
@@ -186,6 +190,36 @@ SHADOW_CLOUD, NOISE_CLOUD = (Target.CLOUD, Purpose.SHADOW), (Target.CLOUD, Purpo
 ONE, NONE = 1_000_000, None
 
 
+async def test_which_models_answered_at_home_outlives_a_restart(tmp_path: Path) -> None:
+    answered: list[tuple[str, str]] = [
+        ("m", "llama-8b"),
+        ("m", "llama-8b"),
+        ("m2", "llama-3b"),
+        ("m", "llama-3b"),
+    ]
+    for number, (asked, home) in enumerate(answered, 1):
+        async with bench(tmp_path, Router(home=home)) as made:
+            chat = chat_pb2.Chat(model=asked, messages=[text("Well?")])
+            sample = request(number)
+            sample.chat.CopyFrom(chat)
+            await made.engine.submit(sample)
+            await made.until(lambda made=made, number=number: len(made.rows) == number)
+    async with bench(tmp_path) as made:
+        assert made.engine.home_models(made.experiment) == {"m": ["llama-8b", "llama-3b"], "m2": ["llama-3b"]}
+        assert made.engine.home_models(replace(made.experiment, epoch=2)) == {}
+
+
+async def test_how_many_models_at_home_are_kept_is_bounded(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        known, epoch = HomeModels(made.store), (b"e" * 16, 1)
+        for number in range(100):
+            known.add(epoch, "m", f"home-{number}")
+            known.add(epoch, f"m{number}", "home")
+        known.add(epoch, "m", "")
+        kept = known.of(epoch)
+        assert (len(kept), list(kept["m"])) == (MAX_ASKED, [f"home-{number}" for number in range(MAX_SERVED)])
+
+
 @pytest.mark.parametrize(
     ("says", "fields", "lane", "sovereign", "noise", "reason"),
     [
@@ -267,6 +301,19 @@ async def test_the_close_of_a_window_is_final(tmp_path: Path) -> None:
         assert made.losses[("lost", "late")] == 1
         assert [window.n for window in made.engine.evidence(made.experiment)] == [1]
         assert made.engine.discordance(made.experiment) == 1.0
+
+
+async def test_the_discordance_is_the_mean_square_of_the_votes(tmp_path: Path) -> None:
+    async with bench(tmp_path, in_flight=1) as made:
+        assert made.engine.discordance(made.experiment) is None
+        for number, said in ((1, "bug"), (2, "feature"), (3, "bug"), (4, "feature")):
+            made.router.says = {SHADOW_HOME: [said], NOISE_CLOUD: ["bug"]}
+            cluster = min(number, 3).to_bytes(16, "big")  # the last two have one vote
+            await made.engine.submit(request(number, said="bug", cluster=cluster))
+            await made.until(lambda: made.store.waiting() == 0)
+        made.now = NOW + 15 * SECOND
+        await made.until(lambda: made.engine.evidence(made.experiment))
+        assert made.engine.discordance(made.experiment) == pytest.approx((1 + 0.25) / 3)
 
 
 async def test_a_router_that_is_away_to_the_end_is_no_failure_of_the_model(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def evidence(store: Store, lane: str) -> list[Window]:
     return windows(store.triplets(ID, 1, lane), EXPERIMENT.rules)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rounds=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3)), min_size=1, max_size=6),
     before=st.sets(st.integers(1, 20)),

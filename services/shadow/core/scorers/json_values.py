@@ -66,7 +66,10 @@ def read_arguments(arguments_json: str) -> dict[str, object] | None:
 
 
 def leaf_f1(a: object, b: object) -> Fraction:
-    """The harmonic mean of precision and recall over leaves, from 0 to 1. Symmetric."""
+    """The harmonic mean of precision and recall over leaves, from 0 to 1.
+
+    Symmetric, but for lists that are paired in order and have an item several times: see `_common_items`.
+    """
     mine, other = leaves(a), leaves(b)
     return Fraction(2 * common(a, b, paired=mine * other <= MAX_CELLS), (mine + other) * LEAF)
 
@@ -122,6 +125,8 @@ def likeness(a: str, b: str) -> int:
 
 
 def _common_items(a: Sequence[object], b: Sequence[object], *, paired: bool) -> int:
+    # Of equal items the first of `a` and the last of `b` are taken out, which shows where the rest is paired
+    # in order. To take the first of both would change scores: that is for a new version of the scorers.
     waiting: defaultdict[bytes, list[int]] = defaultdict(list)
     for place, item in enumerate(b):
         waiting[_key(item)].append(place)

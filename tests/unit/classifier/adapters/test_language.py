@@ -95,7 +95,7 @@ def test_a_request_without_any_text_is_not_known() -> None:
     assert not GATE.knows(Seen())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(codec=None), max_size=300), st.text(max_size=50))
 def test_any_text_has_an_answer(turn: str, system: str) -> None:
     assert GATE.knows(Seen(system_prompt=system, turns=(turn,))) in (True, False)

@@ -16,6 +16,7 @@ import pytest
 from services.classifier.adapters import traffic_store
 from services.classifier.adapters.traffic_store import FILE, QUEUE_REQUESTS, TrafficStore
 from services.classifier.core.traffic import Sighting, remembered
+from services.common.errors import DomainError, Reason
 from services.common.seen import Seen, cut
 from services.common.settings import SettingsError
 from services.common.words import TaskType
@@ -132,6 +133,32 @@ def test_a_disk_that_takes_nothing_stops_nobody(tmp_path: Path) -> None:
         assert numbers(opened) == [2]
 
 
+def test_a_request_that_can_not_be_written_stops_none_that_comes_after(tmp_path: Path) -> None:
+    with store(tmp_path) as opened:
+        opened.add(sighting(1, cut("", ["hello"], input_chars=2**63)))
+        assert opened.recent() == []
+        assert opened.shed == 1
+        opened.add(sighting(2))
+        assert numbers(opened) == [2]
+
+
+def test_a_file_that_is_damaged_meanwhile_is_told(tmp_path: Path) -> None:
+    with store(tmp_path) as opened:
+        opened._db.execute("DROP TABLE unnamed")
+        with pytest.raises(DomainError) as caught:
+            opened.recent()
+    assert caught.value.reason is Reason.STORAGE_UNAVAILABLE
+    assert FILE in caught.value.message
+
+
+def test_a_kind_of_work_that_a_later_version_knew_is_unspecified(tmp_path: Path) -> None:
+    with store(tmp_path) as opened:
+        opened.add(sighting(1))
+        opened.recent()
+        opened._db.execute("UPDATE unnamed SET task_type = 99")
+        assert [item.task_type for item in opened.recent()] == [TaskType.UNSPECIFIED]
+
+
 def on_disk(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.iterdir())
 
@@ -183,7 +210,7 @@ def test_only_the_user_can_read_the_files(tmp_path: Path) -> None:
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
-@pytest.mark.parametrize("damage", ["no database", "half a page", "another version"])
+@pytest.mark.parametrize("damage", ["no database", "half a page", "pages in the middle", "another version"])
 def test_a_file_that_can_not_be_read_is_begun_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -195,6 +222,10 @@ def test_a_file_that_can_not_be_read_is_begun_anew(
         file.write_bytes(b"not a database at all, but long enough to be looked at" * 100)
     elif damage == "half a page":
         file.write_bytes(file.read_bytes()[:2000])
+    elif damage == "pages in the middle":
+        data = file.read_bytes()
+        middle = len(data) // 2 // 4096 * 4096
+        file.write_bytes(data[:middle] + b"\xa5" * 8192 + data[middle + 8192 :])
     else:
         with closing(sqlite3.connect(file)) as db:
             db.execute("PRAGMA user_version = 99")

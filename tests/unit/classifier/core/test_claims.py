@@ -113,9 +113,31 @@ def test_what_mentions_a_workload_is_no_evidence_if_there_is_other(text: str, ev
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(codec=None), max_size=400))
 def test_any_text_can_be_cleaned(text: str) -> None:
     if CLAIMS.cleaned(text) != text:
         # The compatibility form of a letter has up to eighteen (U+FDFA).
         assert len(CLAIMS.cleaned(text)) <= 18 * len(text)
+
+
+MADE_OF_OTHERS = Claims(["support", "email", "support-email", "email-support", "mail", "mailbox"])
+
+
+def test_names_made_of_names_are_read_in_one_pass() -> None:
+    # 2^140 ways to read it, if a name that was taken could be given back.
+    text = "Hello.\n" + "support email " * 140 + "zzz"
+    assert MADE_OF_OTHERS.cleaned(text) == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["support", "mailbox", "mail, mailbox", "support email", "intent: email support", "[mailbox mail]"],
+)
+def test_a_line_of_nothing_but_names_goes(line: str) -> None:
+    assert MADE_OF_OTHERS.cleaned(f"Hello there.\n{line}") == "Hello there."
+
+
+@pytest.mark.parametrize("line", ["support mailboxes", "emails", "my mailbox is full"])
+def test_a_line_with_other_words_stays(line: str) -> None:
+    assert MADE_OF_OTHERS.cleaned(f"Hello there.\n{line}") == f"Hello there.\n{line}"

@@ -78,7 +78,7 @@ def test_a_request_with_tools_is_tool_use_whatever_its_text_says(tmp_path: Path)
 
 
 @given(st.lists(st.text(max_size=200), max_size=4), st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_probabilities_of_any_requests_sum_to_one(texts: list[str], seed: int) -> None:
     requests = [cut("", [text]) for text in texts]
     likely = SHIPPED.task_types(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.classifier.core.ngrams import MAX_CHARS, NGRAM_BUCKETS, ngrams
@@ -63,7 +63,6 @@ def test_what_lies_beyond_the_limit_is_not_read() -> None:
 
 
 @given(st.text(st.characters(), max_size=300))
-@settings(deadline=None)
 def test_any_text_gives_rising_indices_in_range_and_a_vector_of_length_one(text: str) -> None:
     indices, values = ngrams(text)
     assert indices.dtype == np.int32

@@ -111,7 +111,24 @@ def test_what_the_contract_allows_is_registered(fields: dict[str, Any]) -> None:
         ({"shapes": (Shape(tool_names=("a", "a")),)}, "workload.fingerprints[0].tool_names"),
         ({"shapes": (Shape(tool_names=("",)),)}, "workload.fingerprints[0].tool_names"),
         ({"shapes": (Shape(tool_names=("a" * 65,)),)}, "workload.fingerprints[0].tool_names"),
-        ({"shapes": (Shape(template_head="x" * 4000),)}, "workload.fingerprints[0].template_head"),
+        *(
+            ({"shapes": (Shape(template_head=head),)}, "workload.fingerprints[0].template_head")
+            for head in (
+                "x" * 4000,
+                "  ",
+                "please",
+                "sort this ticket",
+                "Sort this ticket into one queue",
+                "sort this ticket into  one queue",
+                "sort this ticket: which queue",
+                "sort this ticket into 12 queues",
+                " sort this ticket into one queue",
+            )
+        ),
+        (
+            {"shapes": (Shape(template_head="sort this ticket for me", template_tail="Thanks!"),)},
+            "workload.fingerprints[0].template_tail",
+        ),
     ],
 )
 def test_what_it_does_not_allow_is_told_by_field(fields: dict[str, Any], field: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.classifier.core.structure import FEATURES, structure
@@ -55,7 +55,6 @@ def test_no_two_features_have_one_name() -> None:
 
 
 @given(st.text(max_size=500), st.lists(st.text(max_size=500), max_size=3), st.integers(0, 10**9))
-@settings(deadline=None)
 def test_every_feature_of_any_request_lies_between_0_and_1(system: str, turns: list[str], size: int) -> None:
     values = structure(Seen(system_prompt=system, turns=tuple(turns), input_chars=size))
     assert values.dtype == np.float32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.classifier.core.window import GAP, SYSTEM_TOKENS, WINDOW_TOKENS, window
@@ -55,7 +55,6 @@ def test_a_long_system_prompt_takes_what_a_short_question_leaves() -> None:
 
 
 @given(st.text(max_size=400), st.lists(st.text(max_size=3000), max_size=4))
-@settings(deadline=None)
 def test_any_request_gives_a_window_of_bounded_length_made_of_its_own_text(
     system: str, turns: list[str]
 ) -> None:

@@ -18,6 +18,7 @@ from services.common.fingerprint import (
     shape_of_system_prompt,
     shapes_of_examples,
 )
+from services.common.fingerprint.shape import normalised, schema_digest
 from services.common.seen import Seen, cut
 
 PROMPT = "You triage the tickets of Contoso, release 1.0. Name the one queue that fits."
@@ -160,3 +161,24 @@ def test_there_are_never_more_than_64() -> None:
 
 def test_examples_that_begin_with_another_turn_have_no_template() -> None:
     assert shapes_of_examples([Seen(turns=("Welcome.", FORM.format(text))) for text in LETTERS]) == ()
+
+
+@pytest.mark.parametrize("depth", [10, 254, 255, 300, 900])
+def test_a_schema_has_a_digest_however_deep_it_nests(depth: int) -> None:
+    schema = '{"not":' * depth + "{}" + "}" * depth
+    digest = schema_digest(Seen(response_schema=schema))
+    assert len(digest) == DIGEST_BYTES
+    assert digest == schema_digest(cut("", [], response_schema=schema))
+
+
+@given(st.text())
+def test_a_text_is_normalised_once(text: str) -> None:
+    once = normalised(text)
+    assert normalised(once) == once
+    assert once.split() == once.split(" ") or not once
+
+
+def test_a_template_is_normalised() -> None:
+    seen = [cut("", [f"Sort THIS ticket, no. {n}, into one of 7 queues: {'abcdefgh'[n]}"]) for n in range(6)]
+    (shape,) = shapes_of_examples(seen)
+    assert shape.template_head == normalised("Sort THIS ticket, no. 1, into one of 7 queues:")

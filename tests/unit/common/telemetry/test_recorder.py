@@ -13,12 +13,12 @@ from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.common.telemetry import recorder as recorder_module
 from services.common.telemetry.otlp import OtlpExporter
-from services.common.telemetry.recorder import RecordedSpan, Recorder
+from services.common.telemetry.recorder import MAX_MESSAGE_CHARS, RecordedSpan, Recorder
 
 
 class Kept:
@@ -75,6 +75,18 @@ def test_a_root_is_sampled_as_the_sdk_would(kept: Kept, ratio: float) -> None:
         decided = theirs.should_sample(None, trace_id, "x").decision.is_sampled()
         assert own.get_span_context().trace_flags.sampled is decided
     spans.shutdown()
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda text: (Status(StatusCode.ERROR, text),), lambda text: (StatusCode.ERROR, text)]
+)
+def test_of_a_long_status_the_beginning_is_kept(kept: Kept, wrap: Callable[[str], Any]) -> None:
+    spans = recorder(kept)
+    with spans.get_tracer("scope").start_as_current_span("x") as span:
+        span.set_status(*wrap("ab" * 30_000))
+    spans.shutdown()
+    (only,) = kept.spans
+    assert (only.status, only.message) == (StatusCode.ERROR, "ab" * (MAX_MESSAGE_CHARS // 2))
 
 
 def test_what_is_set_is_kept_and_the_end_counts_once(kept: Kept) -> None:

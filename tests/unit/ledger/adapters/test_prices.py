@@ -133,7 +133,7 @@ def texts_only(provider: str, model: str, at: datetime) -> bool:
     return keys <= {"input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(DEPENDS_ON_TIME), times, st.booleans(), st.integers(0, 300_000))
 def test_at_any_time_the_cost_is_the_lists(
     pair: tuple[str, str], at: datetime, batch: bool, fresh: int
@@ -151,7 +151,7 @@ def test_at_any_time_the_cost_is_the_lists(
         assert abs(cost_nanos - listed_cost(provider, model, at, batch, tokens)) <= Decimal("0.5")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(DEPENDS_ON_TIME), times, st.booleans(), st.integers(0, 10**6))
 def test_rates_hold_through_their_whole_period_and_the_next_begins_at_its_end(
     pair: tuple[str, str], at: datetime, batch: bool, offset: int

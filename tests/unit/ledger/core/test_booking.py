@@ -61,7 +61,7 @@ def believed(cost: Price) -> Price:
     return UNKNOWN if (cost.cost_nanos or 0) > MAX_LEG_NANOS else cost
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(token_rows, rates)
 def test_a_batch_is_priced_as_each_of_its_legs(rows: list[Tokens], some: Rates) -> None:
     known, parts = price_batch(*columns(rows), some)
@@ -213,7 +213,7 @@ leg = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(leg, min_size=1, max_size=30), st.randoms())
 def test_nothing_is_lost_between_legs_and_lines_in_any_order(rows: list[Leg], rng: random.Random) -> None:
     priced, draft = book_batch("b", legs_of(rows), List().holding, POOLS)
@@ -228,7 +228,7 @@ def test_nothing_is_lost_between_legs_and_lines_in_any_order(rows: list[Leg], rn
     assert book_batch("b", legs_of(shuffled), List().holding, POOLS)[1].lines == draft.lines
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(leg, min_size=1, max_size=20))
 def test_a_batch_with_an_entry_is_priced_from_the_entry_alone(rows: list[Leg]) -> None:
     legs = legs_of(rows)

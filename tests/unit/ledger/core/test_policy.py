@@ -68,7 +68,8 @@ def at(place: Place, allowed: tuple[Target, ...] = BOTH, **changes: Any) -> Row:
 
 
 def decided(before: Row, after: Row, evidence: Mapping[str, Any] = READY) -> Change:
-    return replace_row(Policy(7, {"a": before}), after, "because", evidence)
+    compared = {} if before.sampling is None else {"a": before.sampling}
+    return replace_row(Policy(7, {"a": before}, compared), after, "because", evidence)
 
 
 def refusal(before: Row, after: Row, evidence: Mapping[str, Any] = READY) -> DomainError:
@@ -118,7 +119,7 @@ def test_a_changed_data_class_keeps_the_stage_if_it_allows_it(
 ) -> None:
     policy = settled(Policy(7, {"a": at(place)}), [Registered("a", allowed, ("eu",))])
     wanted = at(place if stays else OBSERVED, allowed, allowed_regions=("eu",))
-    assert policy == Policy(8, {"a": wanted})
+    assert (policy.version, policy.rows) == (8, {"a": wanted})
 
 
 @pytest.mark.parametrize(
@@ -260,12 +261,45 @@ def test_one_epoch_of_one_experiment_carries_a_workload_home(
     assert refused.metadata["field"] == f"after.sampling.{field}"
 
 
-def test_a_comparison_may_begin_anew_but_not_go_back_to_an_epoch_that_is_spent() -> None:
-    for changes in ({"epoch": 3}, {"rate_ppm": 1}, {"experiment_id": b"f" * 16, "epoch": 1}):
-        after = at(SHADOWED, sampling=replace(COMPARED, **changes))
-        assert decided(at(SHADOWED), after, {}).after == after
-    refused = refusal(at(SHADOWED), at(SHADOWED, sampling=replace(COMPARED, epoch=1)))
-    assert refused.metadata == {"field": "after.sampling.epoch", "expected": "2 or more", "got": "1"}
+ANOTHER = b"f" * 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [
+        ({"epoch": 3}, None),
+        # The same epoch, at another rate.
+        ({"rate_ppm": 1}, None),
+        ({"epoch": 1}, "2 or more"),
+        ({"experiment_id": ANOTHER, "epoch": 3}, None),
+        # Error that is spent stays so, whatever the experiment is called.
+        ({"experiment_id": ANOTHER, "epoch": 2}, "3 or more after the last one, of experiment " + "65" * 16),
+        ({"experiment_id": ANOTHER, "epoch": 1}, "3 or more after the last one, of experiment " + "65" * 16),
+    ],
+)
+@pytest.mark.parametrize("way", [(), (OBSERVED,), (CANARIES[0], ROLLED_BACK), (None,)], ids=str)
+def test_a_comparison_begins_with_an_epoch_that_is_not_spent(
+    way: tuple[Place | None, ...], changes: dict[str, Any], least: str | None
+) -> None:
+    """Also if the workload is not sampled any more, or was not registered for a while."""
+    policy = Policy(7, {"a": at(OBSERVED)})
+    policy = apply(policy, replace_row(policy, at(SHADOWED), "because", {}))
+    for place in way:
+        after = at(place) if place is not None else None
+        policy = apply(policy, Change("a", policy.rows.get("a"), after, "because"))
+    if "a" not in policy.rows:
+        policy = settled(policy, [Registered("a", BOTH, ())])
+    after = at(SHADOWED, sampling=replace(COMPARED, **changes))
+    if least is None:
+        assert replace_row(policy, after, "because", {}).after == after
+        return
+    with pytest.raises(DomainError) as refused:
+        replace_row(policy, after, "because", {})
+    assert refused.value.metadata == {
+        "field": "after.sampling.epoch",
+        "expected": least,
+        "got": str(changes["epoch"]),
+    }
 
 
 @given(st.sampled_from(PLACES), rows | st.builds(at, st.sampled_from(PLACES), targets), st.booleans())

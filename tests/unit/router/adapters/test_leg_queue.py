@@ -103,6 +103,25 @@ async def test_legs_are_booked_after_a_disk_error(
     assert queue.shed == 0
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"model": ["x"]}, id="no text"),
+        pytest.param({"model": "\ud800"}, id="no UTF-8"),
+        pytest.param({"attempts": -1}, id="no count"),
+    ],
+)
+async def test_a_leg_that_can_not_be_written_holds_up_no_other(
+    ledger: Ledger, queue: LegQueue, wrong: dict[str, Any]
+) -> None:
+    for number in (1, 2, 3):
+        queue.add(replace(leg(number), **wrong) if number == 2 else leg(number))
+    await ledger.has(1, 3)
+    queue.add(leg(4))
+    await ledger.has(1, 3, 4)
+    assert queue.shed == 1
+
+
 async def test_a_leg_that_the_ledger_refuses_is_kept_in_a_file_as_soon_as_there_can_be_one(
     ledger: Ledger, queue: LegQueue, tmp_path: Path
 ) -> None:

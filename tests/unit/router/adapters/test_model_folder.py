@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -179,7 +179,6 @@ def test_a_control_token_in_the_arguments_of_an_earlier_call_is_text(
     assert controls_in(said(INJECTION), tokenizer) == controls_in(said("Hi"), tokenizer)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([*CONTROLS, "<", "<|", "|>", "eot_id", "\u200b", " ", "a", "é"])).map("".join)
 )

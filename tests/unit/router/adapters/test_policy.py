@@ -32,12 +32,13 @@ ROW = policy_pb2.WorkloadPolicy(
 
 
 class Ledger(ledger_pb2_grpc.LedgerServiceServicer):
-    """Sends one policy and then nothing."""
+    """Sends its policy, and another when it is decided."""
 
     def __init__(self) -> None:
         self.address = f"127.0.0.1:{free_ports(1)[0]}"
         self.policy = policy_pb2.Policy(version=7, workloads=[ROW])
         self.watchers = 0
+        self._changed = asyncio.Event()
         self._server: Server | None = None
 
     async def start(self) -> None:
@@ -52,8 +53,15 @@ class Ledger(ledger_pb2_grpc.LedgerServiceServicer):
 
     async def WatchPolicy(self, request: Any, context: Any) -> AsyncIterator[ledger_pb2.WatchPolicyResponse]:
         self.watchers += 1
-        yield ledger_pb2.WatchPolicyResponse(policy=self.policy)
-        await asyncio.Event().wait()
+        while True:
+            self._changed.clear()
+            yield ledger_pb2.WatchPolicyResponse(policy=self.policy)
+            await self._changed.wait()
+
+    def decide(self, version: int, *rows: policy_pb2.WorkloadPolicy) -> None:
+        """Puts another policy in force, which the open streams tell."""
+        self.policy = policy_pb2.Policy(version=version, workloads=rows)
+        self._changed.set()
 
 
 @pytest.fixture
@@ -97,7 +105,7 @@ async def test_the_age_is_told_while_the_ledger_is_away_and_only_then(
     assert policy.policy.version == 8
     first, last = told(caplog)
     assert "policy 7 stays in force" in first
-    assert "policy 8 is its last" in last
+    assert last == "the last policy is known again: 8"
     await policy.close()
 
 
@@ -136,6 +144,32 @@ async def test_a_router_that_starts_without_a_ledger_has_the_policy_and_its_age_
     await ledger.start()
     await aged(policy, False)
     assert time.time() - file.stat().st_mtime < 1000
+    await policy.close()
+
+
+@pytest.mark.parametrize("fields", [{"stage": 99}, {"allowed_targets": [1, 99]}], ids=["a stage", "a target"])
+async def test_a_policy_that_can_not_be_read_ages_the_last_one_and_ends_no_watch(
+    ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture, fields: dict[str, Any]
+) -> None:
+    await ledger.start()
+    policy = PolicyAdapter(ledger.address, tmp_path / "policy.binpb")
+    await policy.has_policy.wait()
+    ledger.decide(8, policy_pb2.WorkloadPolicy(**{"workload": "triage", "stage": 1, **fields}))
+    await aged(policy)
+    assert policy.policy.version == 7
+    unread, _ = told(caplog)
+    assert unread.startswith("the ledger's policy 8 can't be read")
+    # The next probe takes it back.
+    policy._failures = 1
+
+    async def probed() -> bool:
+        return policy._failures == 0
+
+    await until(probed, "the ledger said that it is alive")
+    assert policy.age_s is not None
+    ledger.decide(9, ROW)
+    await aged(policy, False)
+    assert (policy.policy.version, ledger.watchers) == (9, 1)
     await policy.close()
 
 

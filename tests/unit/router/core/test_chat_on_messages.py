@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -371,7 +371,6 @@ def test_an_event_with_other_types_does_no_harm(harm: Callable[..., Any], events
 texts = st.lists(st.text(min_size=1, max_size=4), max_size=4)
 
 
-@settings(deadline=None)
 @given(texts, st.lists(st.dictionaries(st.text(max_size=3), st.integers(-9, 9), max_size=2), max_size=3))
 def test_what_went_through_both_translations_is_what_it_was(
     pieces: list[str], calls: list[dict[str, int]]

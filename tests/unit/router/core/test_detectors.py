@@ -257,7 +257,7 @@ def _seconds(text: str) -> float:
     return best
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(PIECES, min_size=1, max_size=6).map("".join))
 def test_no_repetition_is_heavy(piece: str) -> None:
     text = piece * (20_000 // len(piece) + 1)

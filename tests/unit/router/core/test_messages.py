@@ -379,6 +379,18 @@ def test_what_is_no_completion_is_broken(body: bytes) -> None:
     assert caught.value.reason is Reason.UPSTREAM_BROKEN
 
 
+@pytest.mark.parametrize("model", [["x"], {"a": 1}, 5, None, ""], ids=repr)
+@pytest.mark.parametrize("answer_as", [None, "asked"])
+def test_a_model_that_is_no_text_is_none(model: object, answer_as: str | None) -> None:
+    answer = codec(answer_as).answer(completion({"content": "Hi"}, model=model))
+    assert (answer.model, json.loads(answer.body)["model"]) == ("", answer_as or "")
+    stream = MessagesStream(answer_as)
+    start, *_ = events_of(stream, [chunk({"content": "Hi"}, model=model)])
+    assert (stream.model, start["message"]["model"]) == ("", answer_as or "")
+    stream.feed(chunk({"content": "!"}))
+    assert stream.model == "served"
+
+
 def test_an_answer_with_other_types_does_no_harm(harm: Callable[..., Any]) -> None:
     whole = json.loads(completion({"content": "Hi", "tool_calls": [CHAT_CALL]}, usage={"prompt_tokens": 1}))
     read = codec(None).answer

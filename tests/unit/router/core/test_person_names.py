@@ -194,7 +194,7 @@ def test_a_long_text_is_read_in_pieces_without_loss(text: str, piece: int) -> No
     assert "".join(text[start:end] for start, end in spans) == text
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(st.integers(0, 3))
 def test_a_name_at_the_end_of_a_long_text_is_found(more: int) -> None:
     text = "The order has not arrived yet. " * (names.PIECE // 16 + more) + "My name is Jane Doe."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -43,10 +44,14 @@ READ = [
     (catalog.CHAT, {"messages": [{"role": "user", "content": "hi"}], "metadata": {"id": MAIL}}),
     (catalog.CHAT, {"messages": [{"role": "user", "content": "hi"}], "of_tomorrow": {"x": [MAIL]}}),
     (catalog.CHAT, {"messages": [{"role": "user", "content": f"data:text/plain;base64,aGk= {MAIL}"}]}),
+    (catalog.CHAT, {"messages": [{"role": "user", "content": "hi"}], "stop": ["x", MAIL]}),
+    (catalog.MESSAGES, {"messages": [{"role": "user", "content": "hi"}], "stop_sequences": [MAIL]}),
     (catalog.COMPLETIONS, {"prompt": ["a", MAIL]}),
     (catalog.EMBEDDINGS, {"input": MAIL}),
     (catalog.RESPONSES, {"input": MAIL}),
     (catalog.RESPONSES, {"instructions": MAIL, "input": "hi"}),
+    (catalog.RESPONSES, {"prompt": {"id": "p", "variables": {"data": f"to {MAIL}", "id": MAIL}}}),
+    (catalog.RESPONSES, {"prompt": {"id": "p", "variables": {"x": {"type": "input_text", "text": MAIL}}}}),
     (catalog.RESPONSES, {"input": [{"type": "function_call_output", "call_id": "1", "output": MAIL}]}),
     (
         catalog.MESSAGES,
@@ -108,7 +113,6 @@ def test_it_is_read_and_masked(api: str, document: dict[str, Any]) -> None:
     [
         {"tools": [{"type": "function", "function": {"name": "mail", "description": MAIL}}]},
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"const": MAIL}}}},
-        {"stop": [MAIL]},
         {"seed": 44051401359},
     ],
 )
@@ -188,10 +192,125 @@ def test_one_kind_that_stays_keeps_the_whole_request() -> None:
     assert not hit.sovereign
 
 
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+def called_with(arguments: str) -> bytes:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    return orjson.dumps({"model": "m", "messages": [{"role": "assistant", "tool_calls": [call]}]})
+
+
+SAID = b'"messages":[{"role":"user","content":"hi"}]'
+
+
+@pytest.mark.parametrize(
+    ("api", "body", "why"),
+    [
+        pytest.param(catalog.EMBEDDINGS, b'{"model":"m","input":[91,12]}', "token ids", id="token ids"),
+        pytest.param(
+            catalog.EMBEDDINGS, b'{"model":"m","input":[[91,12]]}', "token ids", id="lists of token ids"
+        ),
+        pytest.param(
+            catalog.EMBEDDINGS,
+            b'{"model":"m","input":["hi",[91,12]]}',
+            "token ids",
+            id="a text and token ids",
+        ),
+        pytest.param(
+            catalog.COMPLETIONS, b'{"model":"m","prompt":[91,12]}', "token ids", id="a prompt of token ids"
+        ),
+        pytest.param(
+            catalog.COMPLETIONS, b'{"model":"m","prompt":[[91,12]]}', "token ids", id="prompts of token ids"
+        ),
+        # One of two is read, and both would be sent.
+        pytest.param(
+            catalog.CHAT,
+            b'{"model":"m",%s,%s}' % (SAID.replace(b"hi", MAIL.encode()), SAID),
+            "twice",
+            id="messages twice",
+        ),
+        pytest.param(
+            catalog.CHAT,
+            b'{"model":"m","metadata":{"a":"x","\\u0061":"y"},%s}' % SAID,
+            "twice",
+            id="a key twice, once with escapes",
+        ),
+        pytest.param(
+            catalog.CHAT, called_with(f'{{"to":"{MAIL}","to":"me"}}'), "twice", id="an argument twice"
+        ),
+        pytest.param(
+            catalog.CHAT,
+            called_with(nested(wire.MAX_DEPTH + 1)),
+            "deep",
+            id="arguments that are nested too deep",
+        ),
+        pytest.param(
+            catalog.CHAT,
+            called_with(f"[{'1,' * wire.MAX_VALUES}]"),
+            "long",
+            id="arguments of too many values",
+        ),
+    ],
+)
+def test_what_can_not_be_read_stays(api: str, body: bytes, why: str) -> None:
+    hit = look(wire.parse_request(api, body), MASK)
+    assert hit is not None
+    assert (hit.sovereign, hit.masked) == (True, None)
+    assert why in hit.unread
+    with pytest.raises(DomainError, match=f"can't be read .*{why}") as refused:
+        kept_home(WorkloadPolicy(allowed_targets=frozenset({Target.CLOUD})), hit, "mail")
+    assert refused.value.reason is Reason.TARGET_NOT_ALLOWED
+
+
 def test_what_is_too_long_to_be_read_stays() -> None:
     hit = look(chat({"role": "user", "content": "a" * 100}), MASK, most_chars=50)
     assert hit is not None
-    assert (hit.sovereign, hit.unread, hit.masked) == (True, True, None)
+    assert (hit.sovereign, hit.unread, hit.masked) == (True, "it is too long", None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"model":"m","n":%s,%s}' % (b"9" * 300, SAID), id="a number of many digits"),
+        pytest.param(b'{"model":"m","a":{"x":1},"b":{"x":1},%s}' % SAID, id="a key in two objects"),
+        pytest.param(called_with(nested(wire.MAX_DEPTH)), id="nested arguments"),
+        pytest.param(called_with("7"), id="arguments that are no object"),
+    ],
+)
+def test_what_can_be_read_and_has_nothing_passes(body: bytes) -> None:
+    assert look(wire.parse_request(catalog.CHAT, body), MASK) is None
+
+
+SPACED = IBAN[:4] + "\u00a0" + IBAN[4:]
+
+
+@pytest.mark.parametrize(
+    ("said", "masked"),
+    [
+        # As Python's json writes what a tool returns.
+        (json.dumps({"iban": SPACED, "who": "Zoë"}), '{"iban": "<IBAN_1>", "who": "Zoë"}'),
+        (json.dumps([json.dumps({"iban": SPACED})]), '["{\\"iban\\": \\"<IBAN_1>\\"}"]'),
+        (json.dumps(json.dumps({"a": "\x01" + SPACED})), '"{\\"a\\": \\"\\\\u0001<IBAN_1>\\"}"'),
+        ('{"a": "\\u0022jane\\u0040example.com\\u0022"}', '{"a": "\\u0022<EMAIL_1>\\u0022"}'),
+        ('{"a": 1}\n{"b": "jane\\u0040example.com"}', '{"a": 1}\n{"b": "<EMAIL_1>"}'),
+        ("Found: jane\\u0040example.com \\ud83d\\ude00 \\ud83d", "Found: <EMAIL_1> 😀 \\ud83d"),
+    ],
+)
+def test_json_with_escapes_in_a_tools_result_is_read(said: str, masked: str) -> None:
+    hit = look(chat({"role": "tool", "tool_call_id": "1", "content": said}), MASK)
+    assert hit is not None
+    assert hit.masked is not None
+    assert hit.masked.document["messages"][0]["content"] == masked
+
+
+def test_escapes_stay_where_nothing_is_found() -> None:
+    said = json.dumps({"who": "Zoë"})
+    asked = chat({"role": "user", "content": MAIL}, {"role": "tool", "tool_call_id": "1", "content": said})
+    hit = look(asked, MASK)
+    assert hit is not None
+    assert hit.masked is not None
+    assert hit.masked.document["messages"][1]["content"] == said
 
 
 CERTAIN = Name("mail", Evidence.DECLARED, certain=True)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.router.core import splice
 from services.router.core.splice import insert_key, set_key
 
 NEW = b'"home"'
@@ -120,3 +121,48 @@ def test_a_key_that_is_written_with_escapes_is_the_same_key(body: bytes) -> None
 def test_inserting_is_setting_where_the_key_is_not_there(members: list[Member], space: str) -> None:
     before = document(members, space)
     assert insert_key(before, "model", NEW) == set_key(before, "model", NEW)
+
+
+@given(st.lists(members, max_size=6), spaces, st.sampled_from([0, 5, 30, splice.NEAR_BYTES]))
+@example([Member('x"model', '"a"')], "", 30)
+@example([Member("a", '{"model":"inner"}'), Member("b", '"model"')], "", 30)
+@example([Member("a", '"}{"'), Member("model", '"b"'), Member("c", '"}{[\\""')], "", 30)
+def test_a_key_near_an_end_is_found_where_a_walk_finds_it(
+    members: list[Member], space: str, near_bytes: int
+) -> None:
+    before = document(members, space)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splice, "NEAR_BYTES", near_bytes)
+        near = splice._near_span(before, b'"model"')
+    assert near is None or [near] == splice._value_spans(before, b'"model"')
+
+
+FAR = f'"data":[{",".join(["[0.5,-1.25]"] * splice.NEAR_BYTES)}]'
+
+
+@pytest.mark.parametrize(
+    ("before", "walked"),
+    [
+        pytest.param(f'{{"model":"a",{FAR}}}', False, id="before what is large"),
+        pytest.param(f'{{{FAR},"model" : "a\\"","usage":{{"n":[1]}}}}', False, id="behind it"),
+        pytest.param(f'{{"a":"\\u2019",{FAR},"model":"a"}}', False, id="with a sign that is escaped"),
+        pytest.param(f'{{{FAR},"model":"a",{FAR.replace("data", "b")}}}', True, id="within it"),
+        pytest.param(f'{{{FAR},"model":{{"a":1}}}}', True, id="no text"),
+        pytest.param(f'{{{FAR},"model":"a","b":{{"model":1}}}}', True, id="twice"),
+        pytest.param(f'{{{FAR},"mod\\u0065l":"a"}}', True, id="with escapes"),
+    ],
+)
+def test_a_large_document_is_walked_only_if_it_must_be(
+    before: str, walked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks: list[bytes] = []
+    walk = splice._value_spans
+
+    def counted(document: bytes, quoted: bytes) -> list[tuple[int, int]]:
+        walks.append(quoted)
+        return walk(document, quoted)
+
+    monkeypatch.setattr(splice, "_value_spans", counted)
+    after = set_key(before.encode(), "model", NEW)
+    assert json.loads(after) == {**json.loads(before), "model": "home"}
+    assert len(walks) == walked

@@ -1,5 +1,6 @@
 """Token counts: disjoint classes, and None for what nobody said."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.words import UsageSource
-from services.router.core.usage import UNKNOWN, Usage, estimated, from_anthropic, from_openai
+from services.router.core.usage import (
+    FILE_CHARS,
+    UNKNOWN,
+    Usage,
+    anthropic_begun,
+    anthropic_so_far,
+    at_usual_price,
+    estimated,
+    from_anthropic,
+    from_openai,
+    prompt_chars,
+)
 
 counts = st.integers(0, 10**9)
 
@@ -132,3 +144,62 @@ def test_the_total_is_all_that_is_known(usage: Usage, total: int) -> None:
 def test_an_estimate_is_four_characters_a_token_and_marked(chars: int, tokens: int) -> None:
     assert estimated(chars, 0) == Usage(tokens, 0, 0, 0, 0, UsageSource.ESTIMATED)
     assert estimated(0, chars) == Usage(0, 0, 0, tokens, 0, UsageSource.ESTIMATED)
+
+
+BASE64 = "iVBO+/_-" * 400_000 + "=="
+LINES = "iVBO+/7A" * 9 + "\n"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param([f"data:image/jpeg;base64,{BASE64}"], id="a picture"),
+        pytest.param([f"data:image/png;name=a.png;base64,{BASE64}", BASE64], id="two files"),
+        # As some write base64: in lines, and with slashes that are escaped.
+        pytest.param([LINES * 100], id="lines"),
+    ],
+)
+@pytest.mark.parametrize("slash", ["/", "\\/"], ids=["plain", "escaped"])
+def test_a_file_counts_as_one_whatever_its_bytes(texts: list[str], slash: str) -> None:
+    said = "What is it, a/b?"
+    body = json.dumps([said, *texts]).replace("/", slash).encode()
+    rest = json.dumps([said, *["x"] * len(texts)]).replace("/", slash)
+    assert prompt_chars(body) == len(rest) + len(texts) * (FILE_CHARS - len('"x"'))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("data:image/png;base64,iVBOR", id="a small picture"),
+        pytest.param("A sentence, and one more. " * 1000, id="prose"),
+        pytest.param("x" * 4096 + " and a word", id="a long word"),
+    ],
+)
+def test_any_other_text_counts_as_it_is(text: str) -> None:
+    body = json.dumps([text]).encode()
+    assert prompt_chars(body) == len(body)
+
+
+def test_what_is_cached_for_an_hour_has_a_price_that_no_class_has() -> None:
+    begun = anthropic_begun(
+        {
+            "input_tokens": 3,
+            "output_tokens": 1,
+            "cache_creation_input_tokens": 100,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 100},
+        }
+    )
+    assert (begun.input_tokens, begun.cache_write_tokens) == (3, None)
+    ended = anthropic_so_far(begun, {"output_tokens": 9, "cache_creation_input_tokens": 100})
+    assert (ended.output_tokens, ended.cache_write_tokens) == (9, None)
+
+
+@pytest.mark.parametrize(
+    ("tier", "known"),
+    [(None, True), ("default", True), ("auto", True), ("priority", False), ("flex", False), (["odd"], False)],
+)
+def test_another_tier_than_the_lists_has_an_unknown_price(tier: object, known: bool) -> None:
+    usage = from_openai({"prompt_tokens": 7, "completion_tokens": 2})
+    at_tier = at_usual_price(usage, tier)
+    assert (at_tier.cached_input_tokens is not None) == known
+    assert (at_tier.input_tokens, at_tier.output_tokens) == (7, 2)

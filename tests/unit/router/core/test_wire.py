@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,6 +114,56 @@ def test_what_breaks_the_protocol_is_refused_by_field(
     assert caught.value.metadata["field"] == field
     assert caught.value.metadata["got"] == got
     assert caught.value.message.startswith(f"`{field}` must be" if field else "the body must be")
+
+
+def values(number: int) -> bytes:
+    """A chat whose body has so many values."""
+    # The document's two, the message, its two and those of its content.
+    rest = number - 5
+    return b'{"model":"m","messages":[{"role":"user","content":[%s]}]}' % b",".join([b"1"] * rest)
+
+
+TEXT = b'"%s"' % (b'[,{\\"\\\\' * 400_000)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(values(wire.MAX_VALUES), id="just as many values"),
+        # Tool results and prose are full of these signs.
+        pytest.param(b'{"model":"m","messages":[{"role":"user","content":%s}]}' % TEXT, id="one text"),
+    ],
+)
+def test_as_many_values_as_may_be_are_read(body: bytes) -> None:
+    assert wire.parse_request(CHAT, body).body == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(values(wire.MAX_VALUES + 1), id="one more"),
+        pytest.param(values(wire.MAX_VALUES + 1).replace(b"1", TEXT, 1), id="behind a text"),
+        pytest.param(b"[" * (wire.MAX_VALUES + 1), id="nested, and no JSON"),
+        pytest.param(b'{"a":1,' + b'"a":{},' * wire.MAX_VALUES, id="members of an object"),
+    ],
+)
+def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orjson, "loads", lambda _: pytest.fail("parsed"))
+    with pytest.raises(DomainError) as caught:
+        wire.parse_request(CHAT, body)
+    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert caught.value.metadata == {
+        "field": "",
+        "expected": f"at most {wire.MAX_VALUES} values",
+        "got": "more",
+    }
+
+
+@pytest.mark.parametrize("rest", [b"", b",1", b'"', b'"\\'])
+def test_values_within_a_string_that_does_not_end_are_none(rest: bytes) -> None:
+    assert not wire.too_many_values(b'["' + b',\\"[' * wire.MAX_VALUES + rest)
 
 
 # SameCodec: the request

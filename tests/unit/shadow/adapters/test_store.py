@@ -294,7 +294,7 @@ steps = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(steps)
 def test_live_evidence_is_what_a_replay_of_the_export_finds(
     tmp_path_factory: pytest.TempPathFactory, script: list[tuple[str, int, int, int | None]]

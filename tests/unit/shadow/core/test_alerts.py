@@ -6,7 +6,7 @@ import pytest
 
 from services.common.words import Stage
 from services.shadow.core.alerts import Facts, Told, alerts
-from services.shadow.core.funnel import Funnel
+from services.shadow.core.funnel import Funnel, Span
 from services.shadow.core.verdict import Verdict
 
 HALF = 500_000
@@ -16,9 +16,10 @@ HALF = 500_000
     ("facts", "names"),
     [
         (Facts(Stage.OBSERVED), []),
-        (Facts(Stage.SHADOWED, HALF, hour=Funnel(eligible=10)), ["still"]),
-        (Facts(Stage.SHADOWED, HALF, hour=Funnel(eligible=9)), []),
-        (Facts(Stage.SHADOWED, HALF, hour=Funnel(eligible=10, scored=1)), []),
+        (Facts(Stage.SHADOWED, HALF, span=Span(Funnel(eligible=10))), ["still"]),
+        (Facts(Stage.SHADOWED, HALF, span=Span(Funnel(eligible=9))), []),
+        (Facts(Stage.SHADOWED, HALF, span=Span(Funnel(eligible=10, scored=1))), []),
+        (Facts(Stage.HOME, HALF, hour=Funnel(losses={("ineligible", "api"): 100})), ["barred"]),
         (Facts(Stage.SHADOWED, HALF, epoch=Funnel(sampled=100, losses={("shed", "queue"): 6})), ["bias"]),
         (Facts(Stage.SHADOWED, HALF, epoch=Funnel(sampled=100, losses={("lost", "cap"): 6})), ["bias"]),
         (Facts(Stage.SHADOWED, HALF, epoch=Funnel(sampled=100, losses={("shed", "queue"): 5})), []),
@@ -39,6 +40,7 @@ HALF = 500_000
         (Facts(Stage.SHADOWED, sleeping_breaker="it sleeps"), []),
         (Facts(Stage.CANARY, sleeping_breaker="it sleeps"), ["breaker"]),
         (Facts(Stage.HOME, experiment_known=False), ["experiment"]),
+        (Facts(Stage.SHADOWED, mixed="two of them"), ["models"]),
     ],
 )
 def test_which_are_on(facts: Facts, names: list[str]) -> None:

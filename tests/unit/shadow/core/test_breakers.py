@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from services.shadow.core.breakers import (
     BASELINE_MINUTES,
     MIN_FAILURES,
-    WINDOW_S,
     Breakers,
     Legs,
     Limits,
@@ -96,11 +95,11 @@ def test_latency(home_us: Sequence[int], cloud_us: Sequence[int], tripped: str) 
 def test_an_unknown_latency_is_said() -> None:
     assert (
         breakers(Legs(20))
-        .sleeping(LIMITS)
+        .sleeping(LIMITS, NOW)
         .startswith("the latency breaker does not act: the cloud's latency")
     )
     known = breakers(Legs(20), counted(20, 0, 0, [5] * 20), baseline=True)
-    assert known.sleeping(LIMITS) == ""
+    assert known.sleeping(LIMITS, NOW) == ""
 
 
 def test_what_the_cloud_stepped_in_for_is_no_baseline() -> None:
@@ -119,10 +118,71 @@ def test_a_baseline_outlives_a_restart() -> None:
     assert found.breaker == "latency"
 
 
-def test_a_minute_later_all_is_forgotten() -> None:
-    made = breakers(Legs(100, 50))
-    assert made.trip(LIMITS, NOW + (WINDOW_S - 1) * S) is not None
-    assert made.trip(LIMITS, NOW + (WINDOW_S + 1) * S) is None
+@pytest.mark.parametrize(
+    ("legs", "every_s", "later_s", "tripped"),
+    [
+        # Where the last minute has legs enough it alone is looked at.
+        ("x" * 30 + "." * 70, 1, 0, False),
+        ("." * 70 + "x" * 30, 1, 0, True),
+        # Ten a minute: the last twenty, whatever came before them.
+        ("." * 17 + "xxx", 6, 0, True),
+        ("." * 18 + "xx", 6, 0, False),
+        ("x" * 19, 6, 0, False),
+        ("x" * 20 + "." * 40, 6, 0, False),
+        # Of an hour at most.
+        ("x" * 20, 170, 0, True),
+        ("x" * 20, 200, 0, False),
+        ("x" * 100, 1, 1_800, True),
+        ("x" * 100, 1, 3_700, False),
+    ],
+)
+def test_a_quiet_workload_is_looked_at_for_as_long_as_its_legs_take(
+    legs: str, every_s: int, later_s: int, tripped: bool
+) -> None:
+    made = Breakers()
+    now = NOW
+    for leg in legs:
+        now += every_s * S
+        made.add_home(Legs(1, int(leg == "x")), now)
+    assert (made.trip(LIMITS, now + later_s * S) is not None) is tripped
+
+
+def test_it_is_said_over_how_long_a_breaker_looked() -> None:
+    made = Breakers()
+    for minute in range(20):
+        made.add_home(Legs(1, 1), NOW + minute * 60 * S)
+    found = made.trip(LIMITS, NOW + 20 * 60 * S)
+    assert found is not None
+    assert found.sentence.startswith("20 of 20 legs at home failed within 1,200 s (100.0%)")
+    assert found.figures["within_s"] == 1_200
+
+
+def test_what_home_did_before_a_cutover_is_forgotten() -> None:
+    made = breakers(Legs(100, 100))
+    made.begin(NOW)
+    assert made.trip(LIMITS, NOW) is None
+    made.add_home(Legs(20, 20), NOW + S)
+    assert made.trip(LIMITS, NOW + S) is not None
+
+
+@pytest.mark.parametrize(
+    ("legs", "begun_s_ago", "said"),
+    [
+        (19, 3_600, True),
+        (1, 7_200, True),
+        (20, 3_600, False),
+        # What has just begun may yet have its legs, and where nothing ran there is nothing to undo.
+        (19, 3_500, False),
+        (0, 7_200, False),
+    ],
+)
+def test_too_few_legs_for_any_breaker_are_said(legs: int, begun_s_ago: int, said: bool) -> None:
+    made = breakers(Legs(), counted(20, 0, 0, [5] * 20), baseline=True)
+    made.begin(NOW - begun_s_ago * S)
+    made.add_home(Legs(legs), NOW - 60 * S)
+    told = made.sleeping(LIMITS, NOW)
+    assert told.startswith(f"no breaker acts: the model at home had {legs} legs within 60 min") is said
+    assert bool(told) is said
 
 
 def test_reports_of_several_routers_add_up() -> None:
@@ -186,3 +246,4 @@ def test_it_stays_small() -> None:
     for second in range(10_000):
         recent.add(counted(1, 0, 0, [second + 1]), NOW + second * S)
     assert recent.total().legs == 61
+    assert recent.last(10, NOW) == (recent.total(NOW + 9_990 * S), NOW + 9_990 * S)

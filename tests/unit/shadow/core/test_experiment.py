@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import DomainError, Reason
-from services.shadow.core.experiment import Experiment, Wanted, registered
+from services.shadow.core.experiment import Begun, Experiment, Wanted, registered
 from services.shadow.core.triplets import MAX_EPOCH
 
 SECOND, DAY = 10**6, 86_400 * 10**6
@@ -93,6 +93,30 @@ def test_what_is_promised_never_changes(change: dict[str, Any]) -> None:
     with pytest.raises(DomainError) as caught:
         register(replace(WANTED, **change), register(WANTED))
     assert caught.value.reason is Reason.EXPERIMENT_FIXED
+
+
+@pytest.mark.parametrize(
+    ("begun", "refused"),
+    [
+        (Begun("ticket-triage", OTHER_ID, 3, 0.05, 0.05), False),
+        (Begun("ticket-triage", OTHER_ID, 3, 0.06, 0.05), True),
+        (Begun("ticket-triage", OTHER_ID, 3, 0.05, 0.04), True),
+        # Somebody else decided it, and the journal does not say what was promised.
+        (Begun("ticket-triage", OTHER_ID, 3), False),
+        (Begun("ticket-triage", OTHER_ID, MAX_EPOCH), True),
+    ],
+)
+def test_what_the_journal_has_goes_on_with_half_of_its_error(begun: Begun, refused: bool) -> None:
+    def next_epoch() -> Experiment:
+        return registered(WANTED, begun, experiment_id=FIRST_ID, salt=SALT, now_unix_us=7 * DAY)
+
+    if refused:
+        with pytest.raises(DomainError) as caught:
+            next_epoch()
+        assert caught.value.reason is Reason.EXPERIMENT_FIXED
+        return
+    made = next_epoch()
+    assert (made.experiment_id, made.epoch, made.wanted) == (OTHER_ID, 4, WANTED)
 
 
 def test_a_judge_is_named_and_may_serve_no_arm_that_is_known() -> None:

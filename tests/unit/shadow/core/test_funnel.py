@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.shadow.core.funnel import Funnel, alerts, counted, lost_share, may_bias, outcome, stands_still
+from services.shadow.core.funnel import (
+    HOUR_US,
+    SPANS_US,
+    Funnel,
+    Span,
+    alerts,
+    counted,
+    lost_share,
+    may_bias,
+    outcome,
+    stands_still,
+)
 
 PPM = 1_000_000
 COUNTS = st.integers(0, 10**6)
@@ -155,15 +166,45 @@ def test_a_funnel_stands_still_if_traffic_comes_and_nothing_is_scored(
 
 def test_alerts_say_what_is_wrong_and_why() -> None:
     well = Funnel(eligible=1000, sampled=100, sent=100, answered=100, scored=100)
-    assert alerts(well, well, PPM // 10) == ()
+    assert alerts(well, Span(well), well, PPM // 10) == {}
     hour = Funnel(eligible=1000, sampled=100, sent=10, losses={("shed", "away"): 90, ("lost", "budget"): 10})
-    still, biased = alerts(hour, hour + well, PPM // 10)
-    assert still == (
-        "no sample of an hour was scored, of 1,000 requests that could be compared; most were shed: away (90)"
-    )
-    assert biased == (
-        "50.0% of the epoch's samples were shed or lost, which may bias its verdict;"
-        " most were shed: away (90)"
-    )
-    (silent,) = alerts(Funnel(eligible=1000), well, PPM // 10)
+    assert alerts(hour, Span(hour), hour + well, PPM // 10) == {
+        "still": "no sample of an hour was scored, of 1,000 requests that could be compared;"
+        " most were shed: away (90)",
+        "bias": "50.0% of the epoch's samples were shed or lost, which may bias its verdict;"
+        " most were shed: away (90)",
+    }
+    silent = alerts(hour, Span(Funnel(eligible=1000)), well, PPM // 10)["still"]
     assert silent.endswith("no loss was counted")
+
+
+@pytest.mark.parametrize(
+    ("length_us", "words"),
+    [
+        *zip(SPANS_US, ("an hour", "6 hours", "24 hours", "7 days"), strict=True),
+        (HOUR_US * 5 // 2, "3 hours"),
+    ],
+)
+def test_over_how_long_nothing_was_scored_is_said(length_us: int, words: str) -> None:
+    told = alerts(Funnel(), Span(Funnel(eligible=1000), length_us), Funnel(), PPM)["still"]
+    assert told.startswith(f"no sample of {words} was scored")
+
+
+@pytest.mark.parametrize(
+    ("hour", "rate_ppm", "barred"),
+    [
+        (Funnel(losses={("ineligible", "shape"): 60, ("ineligible", "api"): 40}), PPM, True),
+        (Funnel(losses={("ineligible", "shape"): 99}), PPM, False),
+        (Funnel(losses={("shed", "away"): 5_000}), PPM, False),
+        (Funnel(eligible=1, losses={("ineligible", "shape"): 5_000}), PPM, False),
+        # Nothing is to be compared any more.
+        (Funnel(losses={("ineligible", "shape"): 5_000}), 0, False),
+    ],
+)
+def test_traffic_of_which_nothing_can_be_compared_is_told(hour: Funnel, rate_ppm: int, barred: bool) -> None:
+    told = alerts(hour, Span(hour), Funnel(), rate_ppm)
+    assert list(told) == (["barred"] if barred else [])
+    if barred:
+        assert told["barred"] == (
+            "none of 100 requests of an hour could be compared; most were ineligible: shape (60)"
+        )

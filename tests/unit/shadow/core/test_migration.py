@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.common.stages import MOVES, PLACES, ROLLED_BACK, Place
 from services.common.words import Stage
-from services.shadow.core.migration import Approval, Move, Situation, Step, Terms, Wait, step
+from services.shadow.core.migration import Approval, Move, Situation, Step, Terms, Wait, mixed, step
 from services.shadow.core.verdict import Verdict
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -114,6 +114,7 @@ SETTERS: dict[str, Callable[[Trace, str], None]] = {
     **situation(
         verdict=Verdict, min_windows=int, newer_epoch=int, gate=gate, approved_by=str, alarm=str, breaker=str
     ),
+    "home": situation(mixed=lambda text: mixed({"other": ["llama-1b"], "gpt": text.split(",")}))["mixed"],
     **terms(approval=Approval, step_s=float, step_requests=int),
 }
 

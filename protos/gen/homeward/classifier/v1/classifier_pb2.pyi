@@ -57,7 +57,8 @@ class ClassifyRequest(_message.Message):
     @_builtins.property
     def turns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """turns are the texts of the other messages up to and with the user's first, oldest first, the head
-        and tail of each: at most 8,192 bytes together. So a conversation keeps its name.
+        and tail of each: at most 8,192 bytes together; of more than 128 the first 64 and the last 64. So a
+        conversation keeps its name.
         """
 
     @_builtins.property

@@ -107,7 +107,9 @@ class Chat(_message.Message):
     """tool_choice is `auto`, `none`, `required` or the name of a tool. Empty means `auto`."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
-        """messages is the conversation so far, oldest first. At least one."""
+        """messages is the conversation so far, oldest first. At least one; at most 100,000 messages, parts, tool calls and
+        values of Structs in the whole chat.
+        """
 
     @_builtins.property
     def sampling(self) -> Global___SamplingParameters:

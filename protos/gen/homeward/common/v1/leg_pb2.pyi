@@ -95,11 +95,13 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_REJECTED: _Outcome.ValueType  # 2
     """OUTCOME_REJECTED ended with an error status from the model's server. Nothing was generated."""
     OUTCOME_UNREACHABLE: _Outcome.ValueType  # 3
-    """OUTCOME_UNREACHABLE never got an answer: no connection, or the circuit breaker was open."""
+    """OUTCOME_UNREACHABLE was never sent: no connection, or the circuit breaker was open."""
     OUTCOME_TIMEOUT: _Outcome.ValueType  # 4
-    """OUTCOME_TIMEOUT ran past its time to the first token, or fell silent for too long."""
+    """OUTCOME_TIMEOUT ran past its time to the first token, or fell silent for too long, for the router or a gateway
+    behind it (status 504 or 524). It may have been billed.
+    """
     OUTCOME_BROKEN: _Outcome.ValueType  # 5
-    """OUTCOME_BROKEN ended in the middle of an answer."""
+    """OUTCOME_BROKEN ended in the middle of an answer, or before its first byte. It may have been billed."""
     OUTCOME_CANCELLED: _Outcome.ValueType  # 6
     """OUTCOME_CANCELLED was given up by the application before its answer was whole."""
 
@@ -113,11 +115,13 @@ OUTCOME_OK: Outcome.ValueType  # 1
 OUTCOME_REJECTED: Outcome.ValueType  # 2
 """OUTCOME_REJECTED ended with an error status from the model's server. Nothing was generated."""
 OUTCOME_UNREACHABLE: Outcome.ValueType  # 3
-"""OUTCOME_UNREACHABLE never got an answer: no connection, or the circuit breaker was open."""
+"""OUTCOME_UNREACHABLE was never sent: no connection, or the circuit breaker was open."""
 OUTCOME_TIMEOUT: Outcome.ValueType  # 4
-"""OUTCOME_TIMEOUT ran past its time to the first token, or fell silent for too long."""
+"""OUTCOME_TIMEOUT ran past its time to the first token, or fell silent for too long, for the router or a gateway
+behind it (status 504 or 524). It may have been billed.
+"""
 OUTCOME_BROKEN: Outcome.ValueType  # 5
-"""OUTCOME_BROKEN ended in the middle of an answer."""
+"""OUTCOME_BROKEN ended in the middle of an answer, or before its first byte. It may have been billed."""
 OUTCOME_CANCELLED: Outcome.ValueType  # 6
 """OUTCOME_CANCELLED was given up by the application before its answer was whole."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015

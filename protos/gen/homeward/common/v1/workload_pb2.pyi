@@ -227,10 +227,11 @@ class Fingerprint(_message.Message):
     """schema_digest is 16 bytes of SHA-256 over the answer's schema; empty if there is none."""
     template_head: _builtins.str
     """template_head is how the user's first message begins, in normalised words: the part of a template
-    before its first slot. Empty if the fixed parts have no template.
+    before its first slot. At least 4 words in lower case, with one space between them, without
+    punctuation, each number a 0. Empty if the fixed parts have no template.
     """
     template_tail: _builtins.str
-    """template_tail is how it ends."""
+    """template_tail is how it ends, in words of the same kind."""
     @_builtins.property
     def sketch(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """sketch is a MinHash of the masked system prompt's words, for prompts that were edited."""

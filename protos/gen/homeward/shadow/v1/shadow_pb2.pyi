@@ -736,7 +736,9 @@ class Migration(_message.Message):
     approved: _builtins.bool
     """approved is true if a key has approved the next move."""
     discordance: _builtins.float
-    """discordance is the share of votes so far that are not zero; absent without votes."""
+    """discordance is the mean square of the votes so far, 0 to 1; absent without votes. Where votes are -1, 0 or
+    1, as with exact_match, that is the share of those that are not zero.
+    """
     @_builtins.property
     def policy(self) -> _policy_pb2.WorkloadPolicy:
         """policy is the workload's row."""

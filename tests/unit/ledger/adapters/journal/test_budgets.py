@@ -166,7 +166,7 @@ def test_a_clock_that_was_far_ahead_leaves_what_is_spent(database: Database) -> 
     assert pages(budgets)["month"] == Page(dollar)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.lists(

@@ -240,7 +240,7 @@ def test_a_request_that_another_ledger_has_met_is_answered_with_its_decision(dat
         assert second.policy == first.policy
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.sampled_from(Stage), st.integers(0, 1)),

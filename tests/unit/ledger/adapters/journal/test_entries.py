@@ -23,7 +23,7 @@ from services.ledger.core.book import Draft, Kind, Posting, UnbalancedError
 from tests.support.journal import drafts, simple_draft, tamper
 
 NOW_US = 1_700_000_000_000_000
-few = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @contextmanager

@@ -121,7 +121,7 @@ asks = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pieces, asks, st.sampled_from(["stop", "length"]))
 @example([], {}, "stop")
 @example(["{"], {"tools": TOOLS}, "length")
@@ -136,7 +136,6 @@ def test_a_streamed_answer_put_together_by_the_sdk_is_the_whole_one(
     assert streaming.problem() == waiting.problem()
 
 
-@settings(deadline=None)
 @given(pieces, asks)
 def test_every_chunk_says_whose_it_is_and_only_the_first_and_last_are_special(
     pieces: list[str], ask: dict[str, Any]
@@ -277,7 +276,6 @@ def text_writer(**fields: Any) -> Writer:
     return TextWriter(HEAD, parse_completion({"model": "m", "prompt": "Once", **fields}, Defaults()))
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=5), max_size=6), st.sampled_from(["stop", "length"]), st.booleans())
 def test_a_streamed_text_put_together_is_the_whole_one(pieces: list[str], reason: str, usage: bool) -> None:
     waiting, streaming = text_writer(), text_writer(stream=True, stream_options={"include_usage": usage})

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.router.core.sovereign.progress import UNFINISHED, Progress
@@ -30,7 +30,6 @@ def growing(draw: st.DrawFn) -> list[str]:
     return [raw[:cut].decode("utf-8", "replace") for cut in (*cuts, len(raw))]
 
 
-@settings(deadline=None)
 @given(growing(), stops)
 @example(["ab", "abab"], ["ba", "abab"])
 @example(["ab", "abé"], ["abé", "b"])
@@ -54,7 +53,6 @@ def test_the_pieces_are_the_text_up_to_the_first_stop_word_and_none_is_taken_bac
     assert progress.stopped is (len(whole) < len(texts[-1]))
 
 
-@settings(deadline=None)
 @given(st.text("ab", max_size=12), stops.filter(bool))
 def test_one_character_at_a_time_is_as_good_as_all_at_once(text: str, stop: list[str]) -> None:
     slow, fast = Progress(stop), Progress(stop)

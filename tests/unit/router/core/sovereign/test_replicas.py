@@ -118,7 +118,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert replica.requests <= 1 or replica.tokens <= QUEUE_TOKENS
 
 
-PoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+PoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestPool = PoolMachine.TestCase
 
 

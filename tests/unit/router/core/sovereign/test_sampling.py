@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import DomainError, Reason
@@ -88,7 +88,6 @@ def test_what_is_no_number_is_refused(field: str, value: object) -> None:
     assert (error.reason, error.metadata["field"]) == (Reason.INVALID_REQUEST, field)
 
 
-@settings(deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_every_seed_fits_the_contract_and_no_two_are_one(seed: int) -> None:
     sent = parse_sampling({"seed": seed}, DEFAULTS).seed

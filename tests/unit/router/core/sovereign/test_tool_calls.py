@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.router.core.sovereign.tool_calls import (
@@ -73,7 +73,6 @@ def chunked(draw: st.DrawFn) -> tuple[str, list[str]]:
     return text, [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
 
 
-@settings(deadline=None)
 @given(chunked())
 @example(('{"name": "lo\\qok", "parameters": {}}', ['{"name": "lo\\qok", "parameters": {', "}}"]))
 @example(
@@ -89,7 +88,6 @@ def test_the_events_are_the_same_however_a_text_is_cut(cut: tuple[str, list[str]
     assert told(text) == told([text])
 
 
-@settings(deadline=None)
 @given(texts)
 def test_a_text_without_a_call_comes_through_to_the_letter(text: str) -> None:
     said, calls, done = told(text)
@@ -131,7 +129,6 @@ def written(name: str, arguments: dict[str, Any], style: str) -> str:
 STYLES = ["plain", "indented", "compact", "typed", "reversed", "in text", "with an id"]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(names, arguments, st.sampled_from(STYLES)), min_size=1, max_size=4),
     st.sampled_from(["; ", ";", ", ", "\n", "\n\n", "", f"; {PYTHON_TAG}"]),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import DomainError, Reason
@@ -143,7 +143,6 @@ messages = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(messages, max_size=12))
 def test_nothing_that_was_said_is_lost_or_said_twice(messages: list[dict[str, Any]]) -> None:
     turns = parse_turns(messages)

@@ -76,7 +76,7 @@ schemas = st.sampled_from(
 
 @pytest.mark.parametrize("name", SCORER_NAMES)
 @given(a=answers, b=answers, schema=schemas)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_score_is_a_fraction_from_0_to_1_the_same_again_and_the_same_turned_round(
     name: str, a: Answer, b: Answer, schema: dict[str, Any] | None
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_score_is_a_fraction_from_0_to_1_the_same_again_and_the_same_turned_ro
 
 @pytest.mark.parametrize("name", SCORER_NAMES)
 @given(a=answers, schema=schemas)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_an_answer_agrees_with_itself(name: str, a: Answer, schema: dict[str, Any] | None) -> None:
     assert agree(name, a, a, schema) == 1
 
