@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from playbook.commands.finance import AWAY_STEP, EXAMPLE_STEP, asked_day, today
-from playbook.configured import configured
+from playbook.configured import Places, configured
 from playbook.finance.answers import DELAY_DEPENDS, Answer, answer, answers, why, words
 from playbook.finance.answers import document as answer_document
 from playbook.finance.gather import Config
@@ -25,15 +25,18 @@ from playbook.finance.model import delay_cost
 from playbook.finance.money import money
 from playbook.inventory.lines import first_step
 from playbook.inventory.table import plain
-from playbook.plan.deadline import Plan, notice, still
+from playbook.plan.deadline import Plan, still
 from playbook.plan.events import OWN, events
 from playbook.plan.example import example
 from playbook.plan.gather import Gathered, gather
 from playbook.plan.ics import calendar_of
-from playbook.plan.schedule import ABOUT, DAYS_PER_WEEK, PHASES, Phase
+from playbook.plan.schedule import ABOUT, PHASES, Phase, later
+from playbook.plan.stages import read_stages
+from playbook.plan.told import headline, remarks
 from playbook.shown import table_or_records, tell, tell_next
 from playbook.stopped import stopped
 from services.common.settings import DEFAULT_FILE
+from services.common.words import Stage
 
 PICTURES = (".png", ".svg")
 EXAMPLE = "Homeward, an example"
@@ -72,16 +75,19 @@ def plan(
 
     Five phases of two to three weeks each: inventory, plan, shadow, cutover, report. The candidates of the
     inventory move in waves, the dearest first; a comparison whose forecast is longer than its phase takes
-    that long. Counted backwards from the renewal, less the organisation's approvals, is the last day of a
-    decision that leaves time to run, validate and cut over before the new prices; later costs what is not
-    saved. All dates are those of a slow plan unless it says fast.
+    that long. It waits for its first whole week, which begins on a Thursday (UTC). What is at home is left
+    out and what has begun goes on, as the ledger tells. Counted backwards from the renewal, less the
+    organisation's approvals, is the last day of a decision that leaves time to run, validate and cut over
+    before the new prices; later costs what is not saved. All dates are those of a slow plan unless it says
+    fast.
 
     --json has: as_of, renewal, standing (unknown, in time, tight, too late, passed), days_left, decide_by,
-    decide_at_the_latest, notice_by, approval_weeks, home (fast, slow), bars (phase, workload, begin, end: the
-    first day after it), workloads (name, month_nanos, shadow_days), delays (months, decide, home, cost),
-    delay_month (what a month of delay costs after the renewal), saving_year, remarks, still (what can still
-    be done), note (of the terms), next_step. Dates are ISO 8601, amounts nano-dollars, null is unknown. It
-    draws and writes the calendar only where it is told to; so does --example, which has a title as well.
+    decide_at_the_latest, notice_by, approval_weeks, first (the phase that comes first), home (fast, slow),
+    bars (phase, workload, begin, end: the first day after it), workloads (name, month_nanos, shadow_days),
+    delays (months, decide, home, cost), delay_month (what a month of delay costs after the renewal),
+    saving_year, remarks, still (what can still be done), note (of the terms), next_step. Dates are ISO 8601,
+    amounts nano-dollars, null is unknown. It draws and writes the calendar only where it is told to; so does
+    --example, which has a title as well.
     """
     if picture and picture.suffix.lower() not in PICTURES:
         raise typer.BadParameter(f"{picture}: a picture ends in .png or .svg")
@@ -93,7 +99,8 @@ def plan(
         _show(shown.found, picture, calendar, as_json, EXAMPLE_STEP, shown.title)
         return
     config = configured(Config, settings)
-    found = gather(config, start, renewal=day, first=first)
+    stages = read_stages(configured(Places, settings).ledger.grpc)
+    found = gather(config, start, renewal=day, first=first, stages=stages)
     if not as_json:
         # An example's plan must not lie where one looks for one's own, so it has no default.
         picture = picture or config.local.state_dir / PICTURE
@@ -136,6 +143,7 @@ def document(found: Gathered) -> dict[str, Any]:
         "notice_by": _iso(item.notice_by),
         "approval_weeks": item.terms.approval_weeks,
         "note": item.terms.note or None,
+        "first": item.terms.first,
         "home": {"fast": item.home_fast.isoformat(), "slow": item.home.isoformat()},
         "bars": [
             {
@@ -182,48 +190,25 @@ def late_month(case: Case) -> Answer:
     return answer(renewed, DELAY_DEPENDS - {Name.WEEKS}, partial(delay_cost, months=Fraction(1)))
 
 
-def remarks(found: Gathered) -> list[str]:
-    """What one must know to believe the dates."""
-    terms, told = found.plan.terms, []
-    if terms.note:
-        told.append(f"The dates follow from [plan], which says of itself: {terms.note}.")
-    if text := notice(found.plan):
-        told.append(text)
-    if found.book.problem:
-        told.append(f"{found.book.problem}: spend and forecasts are unknown.")
-    elif not found.plan.movers:
-        told.append(
-            "No workload is planned: the phases are those of any migration. `homeward plan --example` shows a"
-            " plan with workloads, of a made-up organisation."
-        )
-    if terms.approval_weeks is None:
-        told.append(
-            "Approvals take time that is in no date: [plan] approval_weeks is not set. Each week of them is a"
-            " week sooner to decide, and a week later at home."
-        )
-    if terms.first != "inventory":
-        told.append(f"What comes before {terms.first} is taken as done.")
-    elif found.plan.slow.days > terms.phase_weeks[1] * len(PHASES) * DAYS_PER_WEEK:
-        weeks = found.plan.slow.days // DAYS_PER_WEEK
-        told.append(f"It takes {weeks} weeks: workloads wait for each other, or comparisons for requests.")
-    return [*told, *found.movers.remarks]
-
-
 def next_step(found: Gathered) -> str:
     """What to do next, in a sentence."""
     item = found.plan
     if found.book.problem:
         return AWAY_STEP
+    if not item.moves:
+        return "`homeward report` writes down what moved, and what it cost and saves: for the provider too."
     if not item.movers:
         return (
             first_step(found.book.inventory) if found.book.inventory else "`homeward inventory import FILE…`."
         )
     if item.standing == "unknown":
         return "set [plan] renewal in the settings, or ask with --renewal YYYY-MM-DD."
-    first, name = item.terms.first, item.movers[0].name
-    if first == "report":
-        return "`homeward report` writes down what moved, and what it cost and saves: for the provider too."
     if item.standing in ("too late", "passed"):
+        mover = item.movers[0]
+        first, name = later(item.terms.first, mover.begins), mover.name
+        if found.stages.by_workload.get(name) is Stage.SHADOWED and first == "shadow":
+            # It is compared: to start anew would spend half of its error.
+            return f"see how far {name} is: `homeward shadow show {name}`."
         command = "cutover" if first == "cutover" else "shadow start"
         return f"begin with {name}: `homeward {command} {name}`."
     by = item.decide_by if item.standing == "in time" else item.decide_at_the_latest
@@ -261,6 +246,17 @@ def _print(console: Console, found: Gathered) -> None:
     if item.movers:
         console.print()
         console.print(table_or_records(_workloads(item), console.width))
+    if item.moves:
+        _print_later(console, found)
+    for title, told in (("What can still be done", still(item)), ("To know", remarks(found))):
+        if told:
+            console.print(f"\n[bold]{title}[/bold]")
+            for text in told:
+                console.print(fill(f"- {text}", console.width - 1, subsequent_indent="  "), markup=False)
+    console.print()
+
+
+def _print_later(console: Console, found: Gathered) -> None:
     console.print("\n[bold]What later costs[/bold], in savings that are missed")
     console.print(table_or_records(_delays(found), console.width))
     late = late_month(found.case)
@@ -270,40 +266,6 @@ def _print(console: Console, found: Gathered) -> None:
     console.print(
         fill(f"A month at the new prices: {words('npv', late)}.{reason}", console.width - 1), markup=False
     )
-    for title, told in (("What can still be done", still(item)), ("To know", remarks(found))):
-        if told:
-            console.print(f"\n[bold]{title}[/bold]")
-            for text in told:
-                console.print(fill(f"- {text}", console.width - 1, subsequent_indent="  "), markup=False)
-    console.print()
-
-
-def headline(item: Plan) -> str:
-    """How it stands, in two sentences."""
-    terms, slow, fast = item.terms, item.decide_by, item.decide_at_the_latest
-    home = f"Decided on {terms.today}, all is done from {item.home_fast} (fast) to {item.home} (slow)."
-    if terms.renewal is None or slow is None or fast is None:
-        return f"[plan] renewal is not set, so nothing says when to decide. {home}"
-    days = abs((fast - terms.today).days)
-    plural = "day" if days == 1 else "days"
-    due = item.notice_by if item.notice_by and item.notice_by >= terms.today else None
-    last = f" Notice to the provider by {due}." if due else ""
-    if item.standing == "passed":
-        past = (terms.today - terms.renewal).days
-        since = "They begin today" if not past else f"They have held for {past} day{'' if past == 1 else 's'}"
-        return f"New prices began on {terms.renewal}. {since}: too late by {days} {plural}. {home}"
-    if item.standing == "too late":
-        return f"Too late by {days} {plural} for new prices on {terms.renewal}. {home}{last}"
-    if item.standing == "tight":
-        return (
-            f"New prices begin on {terms.renewal}: decide within {days} {plural}, by {fast}, and lose none"
-            f" after that. With slow phases the last day was {slow}. {home}{last}"
-        )
-    left = (slow - terms.today).days
-    return (
-        f"New prices begin on {terms.renewal}: decide by {slow}, in {left} {'day' if left == 1 else 'days'}."
-        f" If nothing takes long, {fast} will do. {home}{last}"
-    )
 
 
 def _phases(item: Plan) -> Table:
@@ -312,7 +274,7 @@ def _phases(item: Plan) -> Table:
         table.add_column(title, no_wrap=True)
     table.add_column("what")
     if item.terms.approval_days:
-        last = item.terms.work_begins
+        last = item.terms.work_begins - timedelta(days=1)
         table.add_row("approvals", str(item.terms.today), str(last), "the organisation's own")
     for phase in PHASES:
         bars = [bar for bar in item.bars if bar.phase == phase]

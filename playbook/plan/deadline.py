@@ -135,6 +135,12 @@ class Plan:
         return any(bar.phase == "cutover" for bar in self.fast.bars)
 
     @property
+    def stretched(self) -> int | None:
+        """Days of the longest comparison that does not fit a fast phase; None if all do."""
+        days = max((bar.end - bar.begin for bar in self.fast.bars if bar.phase == "shadow"), default=0)
+        return days if days > self.terms.phase_weeks[0] * DAYS_PER_WEEK else None
+
+    @property
     def in_time(self) -> tuple[Mover, ...]:
         """The workloads that are home before the new prices, decided today, with fast phases."""
         renewal = self.terms.renewal
@@ -148,7 +154,9 @@ class Plan:
         )
 
     def delays(self) -> list[Delay]:
-        """What later decisions mean."""
+        """What later decisions mean; nothing where only the report is left."""
+        if not self.moves:
+            return []
         days = timedelta(days=self.terms.approval_days + self.slow.days)
         found = []
         for months in DELAYS:
@@ -184,6 +192,8 @@ def still(plan: Plan) -> list[str]:
             f"Decided today, all is done from {plan.home_fast} (fast) to {plan.home} (slow).",
             "Set [plan] renewal to the next renewal: notice and leverage come back with it.",
         ]
+    if not plan.moves:
+        return [f"Tell the provider now: the contract runs as it did until then, and from {renewal} dearer."]
     late = (plan.home_fast - renewal).days
     told = [f"Ask the provider for {_days(late)} at today's prices: that is all that is missing."]
     names = [mover.name for mover in plan.in_time if mover.name]

@@ -39,9 +39,10 @@ def events(plan: Plan, of: str = OWN) -> list[Event]:
                 plan.terms.work_begins,
             )
         )
+    decide, latest = (plan.decide_by, plan.decide_at_the_latest) if plan.moves else (None, None)
     days = (
-        ("decide", "last day to decide on the migration", plan.decide_by, _decision(plan)),
-        ("latest", "last day to decide, if nothing takes long", plan.decide_at_the_latest, _decision(plan)),
+        ("decide", "last day to decide on the migration", decide, _decision(plan)),
+        ("latest", "last day to decide, if nothing takes long", latest, _decision(plan)),
         ("notice", "last day to give notice to the cloud provider", plan.notice_by, "[plan] notice_days"),
         ("renewal", "new prices in the cloud", plan.terms.renewal, "[plan] renewal"),
     )

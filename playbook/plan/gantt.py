@@ -50,6 +50,7 @@ TITLES: dict[Standing, str] = {
     "too late": "It is too late to move everything before the new prices",
     "passed": "The new prices hold already",
 }
+DONE = "Nothing is left to move"
 
 
 def draw(plan: Plan, file: Path) -> None:
@@ -128,7 +129,8 @@ def _figure(plan: Plan) -> Figure:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("#c9d1d9")
-    figure.text(0.015, 1 - 0.27 / height, TITLES[plan.standing], fontsize=15, fontweight="bold", va="center")
+    title = TITLES[plan.standing] if plan.moves else DONE
+    figure.text(0.015, 1 - 0.27 / height, title, fontsize=15, fontweight="bold", va="center")
     figure.text(0.015, 1 - 0.56 / height, _about(plan), fontsize=10, color=QUIET, va="center")
     seen = {bar.phase for _, bars in drawn for bar in bars}
     figure.legend(
@@ -149,7 +151,7 @@ def _days(axes: Axes, plan: Plan) -> None:
     """The lines of the days that matter, each with its name above or below the rows."""
     terms = plan.terms
     marks = [("today", terms.today, QUIET), ("new prices", terms.renewal, ALARM)]
-    if plan.standing in ("in time", "tight"):
+    if plan.moves and plan.standing in ("in time", "tight"):
         marks.append(("decide by" if plan.standing == "in time" else "", plan.decide_by, ALARM))
         marks.append(("latest", plan.decide_at_the_latest, ALARM))
     if plan.notice_by and plan.notice_by >= terms.today:

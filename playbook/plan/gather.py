@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from fractions import Fraction
 
@@ -11,7 +11,8 @@ from playbook.finance.inputs import Case
 from playbook.inventory.gather import DAYS_PER_MONTH
 from playbook.plan.deadline import Plan, Terms, make
 from playbook.plan.movers import Movers, choose
-from playbook.plan.schedule import DAYS_PER_WEEK, Phase
+from playbook.plan.schedule import DAYS_PER_WEEK, PHASES, Phase, later
+from playbook.plan.stages import UNKNOWN, Stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Gathered:
     movers: Movers
     plan: Plan
     case: Case
+    """Of the whole migration, with what is at home already."""
+    stages: Stages = UNKNOWN
 
 
 def gather(
@@ -31,6 +34,7 @@ def gather(
     renewal: date | None = None,
     first: Phase = "inventory",
     book: Book | None = None,
+    stages: Stages = UNKNOWN,
 ) -> Gathered:
     """Reads and computes it all.
 
@@ -40,11 +44,13 @@ def gather(
         renewal: comes before that of the settings.
         first: the phase that comes first; those before are done.
         book: if it has been read already; else it is read up to the last whole day before the decision.
+        stages: where workloads stand.
     """
     # A decision may be planned for a day to come, of which nothing is booked.
     found = read_until(config, min(today, datetime.now(UTC).date()))[0] if book is None else book
     settings = config.plan
-    movers = choose(found.inventory, settings.workloads, settings.phase_weeks_high * DAYS_PER_WEEK)
+    slow_days = settings.phase_weeks_high * DAYS_PER_WEEK
+    movers = choose(found.inventory, settings.workloads, slow_days, stages)
     terms = Terms(
         today=today,
         renewal=renewal or settings.renewal,
@@ -55,9 +61,20 @@ def gather(
         first=first,
         note=settings.note,
     )
-    plan = make(movers.movers, terms)
-    case = case_of(found, config, movers.lines, timing(plan))
-    return Gathered(found, movers, plan, case)
+    left = replace(terms, first=_first(movers, first))
+    if movers.begun:
+        # Approvals come before work begins, and it has begun.
+        left = replace(left, approval_weeks=0)
+    plan = make(movers.movers, left)
+    case = case_of(found, config, movers.lines, timing(make(movers.whole, terms)))
+    return Gathered(found, movers, plan, case, stages)
+
+
+def _first(movers: Movers, asked: Phase) -> Phase:
+    """The phase that comes first of all."""
+    if not movers.movers:
+        return "report" if movers.at_home else asked
+    return later(asked, min((mover.begins for mover in movers.movers), key=PHASES.index))
 
 
 def timing(plan: Plan) -> Timing:

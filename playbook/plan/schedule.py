@@ -1,7 +1,8 @@
 """Which workload is when in which phase, in days from the first; and forwards or backwards, in dates. Pure.
 
 Workloads go in waves, for models and people can compare only so many at once. A wave's comparison begins when
-that of the wave before has ended; its cutover when its own has, beside the next wave's comparison.
+that of the wave before has ended; its cutover when its own has, beside the next wave's comparison. What has
+begun already goes on from the first day.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ class Mover:
     """What it costs a month in the cloud; None is unknown."""
     shadow_days: tuple[int, int] | None = None
     """How long its comparison is forecast to take: in half of the cases, in four of five. None: no forecast,
-    so it is taken to fit its phase."""
+    so it is taken to fit its phase, or to take `least_days`."""
+    least_days: int = 0
+    """What its comparison takes at least, forecast or not."""
+    begins: Phase = "inventory"
+    """The phase that it is in; those before are done, and this one goes on from the first day."""
     note: str = ""
     """What is not sure about it."""
 
@@ -90,28 +95,30 @@ def outline(
         movers: in the order in which they move; without any, the phases alone.
         phase_weeks: length of each phase. A comparison whose forecast is longer takes that long.
         at_once: workloads of a wave.
-        first: the phase that comes first; those before are done.
+        first: the phase that comes first of all; those before are done.
         slow: whether comparisons take what they do in four of five cases, or in half of them.
     """
     length = phase_weeks * DAYS_PER_WEEK
-    left = PHASES[PHASES.index(first) :]
+    every = movers or [Mover("")]
     bars, day = [], 0
     for phase in PHASES[:2]:
-        if phase in left:
+        if any(phase in _left(mover, first) for mover in every):
             bars.append(Bar(phase, "", day, day + length))
             day += length
     compared = moved = day
-    for wave in _waves(movers, at_once):
+    for wave in _waves(every, at_once):
         begin = compared
         for mover in wave:
-            end = begin
+            left, end = _left(mover, first), begin
             if "shadow" in left:
-                end += max(length, mover.shadow_days[slow] if mover.shadow_days else 0)
-                bars.append(Bar("shadow", mover.name, begin, end))
+                start = 0 if mover.begins == "shadow" else begin
+                forecast = mover.shadow_days[slow] if mover.shadow_days else 0
+                end = start + max(length, mover.least_days, forecast)
+                bars.append(Bar("shadow", mover.name, start, end))
                 compared = max(compared, end)
             if "cutover" in left:
                 # Without a comparison to wait for, waves move one after the other.
-                start = end if "shadow" in left else moved
+                start = end if "shadow" in left else 0 if mover.begins == "cutover" else moved
                 bars.append(Bar("cutover", mover.name, start, start + length))
                 end = start + length
             day = max(day, end)
@@ -120,9 +127,22 @@ def outline(
     return Outline(tuple(bars))
 
 
+def later(one: Phase, other: Phase) -> Phase:
+    """The one that comes later."""
+    return max(one, other, key=PHASES.index)
+
+
+def _left(mover: Mover, first: Phase) -> tuple[Phase, ...]:
+    """The phases that a workload still has before it."""
+    return PHASES[PHASES.index(later(first, mover.begins)) :]
+
+
 def _waves(movers: Sequence[Mover], at_once: int) -> list[Sequence[Mover]]:
-    every = movers or [Mover("")]
-    return [every[place : place + at_once] for place in range(0, len(every), at_once)]
+    """Those that are compared together; who is past that takes nobody's place."""
+    past = [mover for mover in movers if mover.begins == "cutover"]
+    rest = [mover for mover in movers if mover.begins != "cutover"]
+    waves: list[Sequence[Mover]] = [past] if past else []
+    return waves + [rest[place : place + at_once] for place in range(0, len(rest), at_once)]
 
 
 def forward(found: Outline, start: date) -> tuple[Dated, ...]:

@@ -23,8 +23,12 @@ from playbook.inventory.gather import put_together
 from playbook.inventory.lines import inventory
 from playbook.inventory.saving import PUBLISHED
 from playbook.inventory.spend import Group
-from playbook.plan.gather import gather
+from playbook.plan.events import events
+from playbook.plan.gather import Gathered, gather
 from playbook.plan.schedule import Phase
+from playbook.plan.stages import Stages
+from playbook.plan.told import headline, remarks
+from services.common.words import Stage
 from tests.support.spend_groups import project
 
 DOLLAR = 1_000_000_000
@@ -49,7 +53,8 @@ def settings(tmp_path: Path) -> Path:
     file = tmp_path / "homeward.toml"
     file.write_text(
         f'[clickhouse]\nurl = "http://127.0.0.1:{port}"\npassword = "x"\n'
-        f'[classifier]\ngrpc = "127.0.0.1:{port}"\n[local]\nstate_dir = "{tmp_path / "state"}"\n'
+        f'[classifier]\ngrpc = "127.0.0.1:{port}"\n[ledger]\ngrpc = "127.0.0.1:{port}"\n'
+        f'[local]\nstate_dir = "{tmp_path / "state"}"\n'
         '[plan]\nworkloads = ["ticket-triage", "minutes"]\napproval_weeks = 4\nnotice_days = 30\n'
     )
     return file
@@ -67,7 +72,7 @@ def test_a_plan_without_a_book_has_dates_and_no_figures(settings: Path, tmp_path
     assert max(len(line) for line in lines if not line.startswith(("Picture", "Calendar", "Next"))) <= 80
     for text in (
         "decide by 2027-02-17, in 79 days",
-        "takes long, 2027-03-24 will do",
+        "takes long, 2027-03-17 will do",
         "Notice to the provider by 2027-05-31",
         "ticket-triage  unknown  2027-02-08     2027-03-01  2027-03-22",
         "2027-02-28  2027-07-11  unknown",
@@ -85,8 +90,8 @@ def test_a_plan_without_a_book_has_dates_and_no_figures(settings: Path, tmp_path
         (None, "unknown", "[plan] renewal is not set, so nothing says when to decide"),
         ("2027-06-30", "in time", "decide by 2027-02-17"),
         ("2027-03-20", "tight", "and lose none"),
-        ("2027-02-01", "too late", "Too late by 35 days for new prices on 2027-02-01"),
-        ("2026-11-29", "passed", "They have held for 1 day: too late by 99 days"),
+        ("2027-02-01", "too late", "Too late by 42 days for new prices on 2027-02-01"),
+        ("2026-11-29", "passed", "They have held for 1 day: too late by 106 days"),
     ],
 )
 def test_every_standing_is_told_and_ends_with_a_next_step(
@@ -386,6 +391,93 @@ def test_too_late_begins_with_the_phase_that_is_next(first: Phase, step: str) ->
     assert plan_page.document(found)["next_step"].startswith(step)
 
 
+STANDING = ("support · gpt-4o", "triage · gpt-4o")
+
+
+def moving(*stages: Stage, renewal: date = date(2027, 6, 30)) -> Gathered:
+    """A plan whose two workloads stand somewhere."""
+    made = book(group("support", 24_000, "context_qa"), group("triage", 12_000, "classification"))
+    config = Config(plan={"approval_weeks": 4, "notice_days": 30})
+    stood = Stages(dict(zip(STANDING, stages, strict=True)))
+    return gather(config, date(2026, 11, 30), renewal=renewal, book=made, stages=stood)
+
+
+@pytest.mark.parametrize(
+    ("stages", "first", "bars", "begins", "approvals"),
+    [
+        (
+            (Stage.OBSERVED, Stage.OBSERVED),
+            "inventory",
+            ["inventory", "plan", *["shadow", "cutover"] * 2, "report"],
+            date(2026, 12, 28),
+            4,
+        ),
+        ((Stage.SHADOWED, Stage.CANARY), "shadow", ["cutover", "shadow", "cutover", "report"], None, 0),
+        ((Stage.ROLLED_BACK, Stage.HOME), "shadow", ["shadow", "cutover", "report"], None, 0),
+        ((Stage.CANARY, Stage.HOME), "cutover", ["cutover", "report"], None, 0),
+        ((Stage.HOME, Stage.HOME), "report", ["report"], None, 0),
+    ],
+    ids=["begin", "moving", "came back", "one left", "home"],
+)
+def test_what_is_done_is_not_planned_again(
+    stages: tuple[Stage, Stage], first: Phase, bars: list[Phase], begins: date | None, approvals: int
+) -> None:
+    found = moving(*stages)
+    plan = found.plan
+    assert plan.terms.first == first
+    assert [bar.phase for bar in plan.bars] == bars
+    assert min(bar.begin for bar in plan.bars) == (begins or plan.terms.today)
+    assert plan.terms.approval_weeks == approvals
+    at_home = [name for name, stage in zip(STANDING, stages, strict=True) if stage is Stage.HOME]
+    assert [mover.name for mover in plan.movers if mover.name in at_home] == []
+    assert any("at home, and in no date" in text for text in remarks(found)) == bool(at_home)
+    # Money is that of the whole migration, however far it is.
+    assert found.case == moving(Stage.OBSERVED, Stage.OBSERVED).case
+    assert max(map(len, printed(found, plan_page._print))) <= 80
+
+
+@pytest.mark.parametrize(
+    ("renewal", "said"),
+    [
+        (date(2027, 6, 30), "New prices begin on 2027-06-30. Notice to the provider by 2027-05-31."),
+        (date(2026, 12, 5), "New prices begin on 2026-12-05."),
+        (date(2026, 11, 1), "New prices began on 2026-11-01."),
+    ],
+)
+def test_where_all_is_at_home_nothing_is_to_be_decided(renewal: date, said: str) -> None:
+    found = moving(Stage.HOME, Stage.HOME, renewal=renewal)
+    assert headline(found.plan).endswith(said)
+    told = plan_page.document(found)
+    assert told["delays"] == []
+    assert told["next_step"].startswith("`homeward report`")
+    words = " ".join([*told["remarks"], *told["still"], *printed(found, plan_page._print)])
+    assert "What later costs" not in words
+    assert "No workload is planned" not in words
+    assert not {"day/decide", "day/latest"} & {event.key for event in events(found.plan)}
+
+
+def test_a_comparison_that_runs_is_not_begun_anew() -> None:
+    """A new epoch would have half of the error that is left."""
+    late = date(2026, 12, 5)
+    assert "shadow show support" in plan_page.next_step(moving(Stage.SHADOWED, Stage.OBSERVED, renewal=late))
+    assert "shadow start support" in plan_page.next_step(
+        moving(Stage.ROLLED_BACK, Stage.OBSERVED, renewal=late)
+    )
+
+
+def test_without_the_ledger_all_is_planned_and_the_page_says_so(settings: Path) -> None:
+    told = json.loads(run(settings, "plan", "--json", "--renewal", "2027-06-30").stdout)
+    assert told["first"] == "inventory"
+    (said,) = [text for text in told["remarks"] if "does not tell where workloads stand" in text]
+    assert said.endswith("all are planned from the beginning.")
+
+
+def test_approvals_end_the_day_before_work_begins() -> None:
+    lines = printed(moving(Stage.OBSERVED, Stage.OBSERVED), plan_page._print)
+    days = {line.split()[0]: line.split()[1:3] for line in lines if line[:9] in ("approvals", "inventory")}
+    assert days == {"approvals": ["2026-11-30", "2026-12-27"], "inventory": ["2026-12-28", "2027-01-17"]}
+
+
 def test_more_credits_than_spend_end_in_no_defect() -> None:
     """Every page says what is unknown instead."""
     gift = replace(project("gift", -30_000, "", DAYS, 0), source="cost", requests=None, task_types={})
@@ -401,7 +493,7 @@ def test_where_nothing_is_paid_first_nothing_is_made_up_for_in_month_0(settings:
     text = KNOWN.replace("{ value = 30000 }", "{ value = 0 }").replace("{ value = 10000 }", "{ value = 0 }")
     settings.write_text(settings.read_text() + "[finance]\n" + text)
     done = run(settings, "finance", "--renewal", "2027-06-30")
-    assert "made up for in month 4" in " ".join(done.stdout.split())
+    assert "made up for in month 5" in " ".join(done.stdout.split())
     free = text.replace("running_usd_per_month = { value = 2000 }", "running_usd_per_month = { value = 0 }")
     free = free.replace("parallel_share = { value = 0.1 }", "parallel_share = { value = 0 }")
     settings.write_text(settings.read_text().replace(text, free))

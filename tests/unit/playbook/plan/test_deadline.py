@@ -143,7 +143,7 @@ TERMS = {
 }
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(**TERMS)
 def test_the_last_day_is_the_latest_that_a_search_over_all_days_finds(
     days: int, approval: int, low: int, more: int, at_once: int, first: Phase, forecasts: list[int]
@@ -186,7 +186,6 @@ def test_a_notice_that_is_due_before_the_verdicts_is_told(
     assert bool(told) == bool(found)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 500), st.integers(1, 200), st.integers(0, 10))
 def test_deciding_when_the_notice_asks_for_it_has_the_verdicts_first(
     days: int, notice_days: int, approval: int

@@ -62,6 +62,30 @@ def test_a_long_comparison_holds_up_its_own_cutover_and_the_next_wave() -> None:
     assert outline((slow,), 2, 2, "shadow", slow=False).home_at("slow") == 20 + 14
 
 
+def test_what_has_begun_goes_on_from_the_first_day() -> None:
+    """It waits for nothing, and who moves already takes no place among those that are compared."""
+    movers = (
+        Mover("moves", begins="cutover"),
+        Mover("runs", begins="shadow"),
+        Mover("waits"),
+        Mover("next"),
+    )
+    assert outline(movers, 3, 2).bars == (
+        Bar("inventory", "", 0, 21),
+        Bar("plan", "", 21, 42),
+        Bar("cutover", "moves", 0, 21),
+        Bar("shadow", "runs", 0, 21),
+        Bar("cutover", "runs", 21, 42),
+        Bar("shadow", "waits", 42, 63),
+        Bar("cutover", "waits", 63, 84),
+        Bar("shadow", "next", 63, 84),
+        Bar("cutover", "next", 84, 105),
+        Bar("report", "", 105, 126),
+    )
+    assert outline(movers[:2], 3, 2).bars[0].phase == "cutover"
+    assert outline((Mover("w", least_days=30),), 3, 1, "shadow").home_at("w") == 30 + 21
+
+
 @pytest.mark.parametrize(
     ("start", "weeks", "home"),
     [
