@@ -136,9 +136,9 @@ screenshot: setup ## Take the README's picture of a trace from a running stack (
 ## --- what the others need --------------------------------------------------------------------------
 
 $(UV): tools/uv.txt
-	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.11 or newer"; exit 1; }
-	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "python3 is $$(python3 -V): Homeward needs 3.11 or newer"; exit 1; }
+	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.11 or 3.12"; exit 1; }
+	@python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+	  || { echo "python3 is $$(python3 -V): Homeward needs 3.11 or 3.12"; exit 1; }
 	@echo "Setting up: uv" && python3 -m venv .tools \
 	  || { echo "python3 can't make environments: install its venv package (Debian: python3-venv)"; exit 1; }
 	@.tools/bin/pip install -q --disable-pip-version-check --require-hashes -r tools/uv.txt && touch $@

@@ -30,7 +30,7 @@ def new(
     secret = API_KEY_PREFIX + secrets.token_urlsafe(24)
     digest = hashlib.sha256(secret.encode()).hexdigest()
     section = f'[keys.{name}]\nsha256 = "{digest}"'
-    step = "put the section into homeward.toml, and restart the router."
+    step = "put the section into homeward.toml, and restart the router; if the key has scopes, shadow too."
     if as_json:
         tell_json({"name": name, "secret": secret, "sha256": digest, "section": section}, step)
         return

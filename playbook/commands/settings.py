@@ -24,7 +24,7 @@ def check(
     --json has: file; right; mistakes (a text each); next_step.
     """
     mistakes = list(read_settings(file).mistakes)
-    step = f"mend {file}, and check it again." if mistakes else "`make run`."
+    step = f"mend {file}, and check it again." if mistakes else _start(file)
     if as_json:
         tell_json({"file": str(file), "right": not mistakes, "mistakes": mistakes}, step)
     elif mistakes:
@@ -34,3 +34,7 @@ def check(
         tell_next(step)
     if mistakes:
         raise typer.Exit(1)
+
+
+def _start(file: Path) -> str:
+    return "`make run`." if file == DEFAULT_FILE else "start or restart the services with it."

@@ -187,7 +187,7 @@ def _analyst(found: ClickHouse) -> list[Finding]:
                 check,
                 State.FAILED,
                 f"{found.analyst!r}: {found.analyst_problem}",
-                "look at its password and its grants: GRANT SELECT ON homeward.*, otel.*",
+                "look at its password, and GRANT SELECT, SHOW ON homeward.*, SELECT, SHOW ON otel.* to it",
             )
         ]
     if found.analyst_writes:

@@ -127,13 +127,26 @@ async def _once(server: _Server) -> dict[str, Any]:
         rows = await server.rows(query)
     except QueryError:
         return {}
-    return {
-        "windows": {
-            name: int(window or (_REPLICATED_WINDOW if engine.startswith(("Replicated", "Shared")) else 0))
-            for name, engine, window in rows
-            if name in COUNTED_ONCE
-        }
-    }
+    return {"windows": windows_of(rows)}
+
+
+def windows_of(rows: list[list[Any]]) -> dict[str, int]:
+    """How many batches each table that must count a batch once remembers.
+
+    Args:
+        rows: name, engine, and the window that its settings name, of all tables.
+    """
+    known = {name: (engine, window) for name, engine, window in rows}
+    windows = {}
+    for name in COUNTED_ONCE:
+        engine, window = known.get(name, ("", ""))
+        if engine == "Distributed":
+            # On a cluster the rows lie in X_local, which X is over.
+            engine, window = known.get(f"{name}_local", ("", ""))
+        if engine:
+            usual = _REPLICATED_WINDOW if engine.startswith(("Replicated", "Shared")) else 0
+            windows[name] = int(window or usual)
+    return windows
 
 
 async def _parts(server: _Server) -> dict[str, Any]:

@@ -121,11 +121,15 @@ def test_the_network_lets_pass_what_the_settings_need_and_no_more() -> None:
 
 
 def test_only_the_router_has_a_way_out() -> None:
-    """Every other pod reaches pods of the cluster and nothing else."""
+    """Every other pod reaches pods of the cluster and a node's DNS cache, which is none, and nothing else."""
     (inside,) = (item for item in of_kind("NetworkPolicy") if item["spec"]["policyTypes"] == ["Egress"])
     (selector,) = inside["spec"]["podSelector"]["matchExpressions"]
     assert set(selector["values"]) == {*SERVICES, "command"} - {"router"}
-    assert inside["spec"]["egress"] == [{"to": [{"namespaceSelector": {}}]}]
+    dns = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    assert inside["spec"]["egress"] == [
+        {"to": [{"namespaceSelector": {}}]},
+        {"to": [{"ipBlock": {"cidr": "169.254.20.10/32"}}], "ports": dns},
+    ]
 
 
 @pytest.mark.parametrize("component", [*SERVICES, "command"])

@@ -122,7 +122,7 @@ TEXTS = st.text(max_size=80) | st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(NAMES, SCHEMAS, max_size=4), TEXTS, st.booleans())
 def test_the_value_is_valid(properties: dict[str, Any], text: str, few: bool) -> None:
     schema = {**_object(properties), "$defs": {"node": NODE}}
