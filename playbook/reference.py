@@ -20,6 +20,11 @@ EXIT_CODES = (
         " what; with `--json` there is an `error` if it could not be done",
     ),
     (2, "wrong use: an option, an argument or a command that there is not"),
+    (
+        3,
+        "`report --verify`: the numbers hold, but another version or kind of machine wrote the file, so that"
+        " what it shows can't be held against them",
+    ),
     (70, "a defect of Homeward; `HOMEWARD_TRACEBACK=1` shows where"),
     (130, "stopped by Ctrl-C; what a service had begun to do, it finishes"),
 )

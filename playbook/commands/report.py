@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,7 @@ from playbook.report.gather import gather
 from playbook.report.gathered import Gathered
 from playbook.report.html_writer import html
 from playbook.report.mappings import MappingError, read_laws
-from playbook.report.verify import Change, changes, hidden, queries_changed
+from playbook.report.verify import Change, beside, changes, hidden, queries_changed, rewritten
 from playbook.stopped import stopped
 from services.common.errors import Reason
 from services.common.settings import DEFAULT_FILE, SettingsError
@@ -36,11 +36,12 @@ SHOWN_CHANGES = 40
 """Lines of what changed; --json has all."""
 
 
+UNPROVEN = 3
+"""Exit code: the facts hold, but what the file shows can't be held against them here."""
 ALIKE = "The file is byte for byte the one that they make."
 UNLIKE = (
-    "The file is not byte for byte the one that they make now: another version wrote it, words that are no"
-    " facts have changed since (what a probe found, a law's mapping), or somebody has edited it. A new one"
-    " beside it shows which."
+    "What the file shows can't be held against them here: it was written with {theirs}, and this is {ours}."
+    " So it is not known whether its pages say the same."
 )
 
 
@@ -85,12 +86,13 @@ def report(
     it comes from, in an appendix with the queries themselves; what was not measured is written as not
     measured. It ends ten seconds before it is made, with the calls that had ended by then. Both files say the
     same, and carry their numbers along: --verify asks for all of them again, and ends with code 1 if one is
-    not as the document says.
+    not as the document says or the file was changed, with code 3 if another version or machine wrote it: then
+    what it shows can't be held against its numbers.
 
     --json has: files; pages; facts and unknown_facts (how many); problems (what could not be asked); seconds;
-    next_step. With --verify: holds; facts (how many were checked); changes (key, said, now, why);
-    changed_queries; same_file (whether it is byte for byte what would be written now; null if something
-    changed); next_step.
+    next_step. With --verify: holds (null with code 3: only its numbers do); facts (how many were checked);
+    changes (key, said, now, why); changed_queries; same_file (whether it is byte for byte what would be
+    written now; null if something changed); next_step.
     """
     if verify is not None:
         _verify(verify, settings, as_json=as_json)
@@ -103,7 +105,7 @@ def report(
     if unknown:
         raise stopped(
             f"no workload {unknown[0]!r} is registered, and none has legs"
-            f"{did_you_mean(unknown[0], _known(found))}",
+            f"{did_you_mean(unknown[0], _known(found))}{_away(found)}",
             "`homeward workload list` shows those that there are.",
             reason=Reason.WORKLOAD_NOT_FOUND,
         )
@@ -152,6 +154,10 @@ def _gathered(settings: Path, workloads: list[str], since: datetime | None, unti
 def _known(found: Gathered) -> set[str]:
     booked = {row["workload"] for row in found.answers["spend"].rows} if "spend" in found.answers else set()
     return {*found.settings["workloads"], *booked}
+
+
+def _away(found: Gathered) -> str:
+    return "; the classifier, which may know it, did not answer" if found.registered is None else ""
 
 
 def _made(found: Gathered, cases: Sequence[str]) -> dict[str, Any]:
@@ -211,17 +217,14 @@ def _verify(file: Path, settings: Path, *, as_json: bool) -> None:
     except SettingsError as error:
         raise wrong_settings(error, settings) from None
     made = _made(found, cases)
-    same_version = said.get("version") == made["carried"]["version"]
-    differ = changes(said, shown, made["facts"], whole=same_version)
-    anew = b"" if differ else _rendered(made, printed=data.startswith(b"%PDF"))
-    if same_version and shown and anew:
-        differ = hidden(shown, read(anew)[1])
-    queries = queries_changed(said, made["carried"])
-    next_step = _next(differ, queries)
-    alike = None if differ or queries else anew == data
+    ours = made["carried"]
+    queries = queries_changed(said, ours)
+    differ, alike = _held(data, said, shown, made, queries)
+    holds = False if differ or queries else True if alike else None
+    next_step = _next(holds, said)
     if as_json:
         told = {
-            "holds": not differ and not queries,
+            "holds": holds,
             "facts": len(said["facts"]),
             "changes": [
                 {"key": item.key, "said": item.said, "now": item.now, "why": item.why} for item in differ
@@ -233,9 +236,44 @@ def _verify(file: Path, settings: Path, *, as_json: bool) -> None:
         }
         typer.echo(json.dumps(told, ensure_ascii=False))
     else:
-        _tell(Console(highlight=False), said, differ, queries, found, alike, next_step)
+        unlike = UNLIKE.format(theirs=_writer(said), ours=_writer(ours))
+        _tell(Console(highlight=False), said, differ, queries, found, ALIKE if alike else unlike, next_step)
+    if not holds:
+        raise typer.Exit(UNPROVEN if holds is None else 1)
+
+
+def _held(
+    data: bytes,
+    said: Mapping[str, Any],
+    shown: Sequence[tuple[str, str]],
+    made: dict[str, Any],
+    queries: Sequence[str],
+) -> tuple[list[Change], bool | None]:
+    """A file against what would be written now: what changed, and whether it is the same byte for byte; None
+    if something changed, so that it can't be."""
+    ours = made["carried"]
+    same_version = all(said.get(name) == ours[name] for name in ("homeward_report", "version"))
+    differ = changes(said, shown, made["facts"], whole=same_version)
+    if same_version and not differ:
+        differ = beside(said, ours)
     if differ or queries:
-        raise typer.Exit(1)
+        return differ, None
+    printed = data.startswith(b"%PDF")
+    anew = _rendered(made, printed=printed)
+    if anew == data:
+        return [], True
+    if same_version and not printed:
+        differ = hidden(shown, read(anew)[1])
+    if same_version and not differ and said.get("written_with") == ours["written_with"]:
+        differ = [rewritten()]
+    return differ, None if differ else False
+
+
+def _writer(carried: Mapping[str, Any]) -> str:
+    """What a file was written with, in words."""
+    others = carried.get("written_with")
+    told = others.items() if isinstance(others, Mapping) else ()
+    return ", ".join([f"Homeward {carried.get('version')}", *(f"{name} {value}" for name, value in told)])
 
 
 def _tell(
@@ -244,7 +282,7 @@ def _tell(
     differ: list[Change],
     queries: list[str],
     found: Gathered,
-    alike: bool | None,
+    pages: str,
     next_step: str,
 ) -> None:
     for item in differ[:SHOWN_CHANGES]:
@@ -255,18 +293,27 @@ def _tell(
         console.print(f"  the query {name} is not the one of this version of Homeward", markup=False)
     for problem in found.problems:
         console.print(f"Not asked: {problem}.", markup=False, soft_wrap=True)
-    if differ or queries:
-        verb = "is" if len(differ) == 1 else "are"
-        console.print(f"\n{len(differ):,} of {len(said['facts']):,} facts {verb} not as the document says.")
+    facts = {item["key"] for item in said["facts"]}
+    changed = sum(item.key in facts for item in differ)
+    if changed:
+        verb = "is" if changed == 1 else "are"
+        console.print(f"\n{changed:,} of {len(facts):,} facts {verb} not as the document says.")
+    elif differ or queries:
+        console.print(f"\nAll {len(facts):,} facts are as the document says, but it is not what it was.")
     else:
-        console.print(f"All {len(said['facts']):,} facts are as the document says.")
-        console.print(ALIKE if alike else UNLIKE, soft_wrap=True)
+        console.print(f"All {len(facts):,} facts are as the document says.")
+        console.print(pages, markup=False, soft_wrap=True)
     console.print(f"\nNext: {next_step}", markup=False, soft_wrap=True)
 
 
-def _next(differ: list[Change], queries: list[str]) -> str:
-    if not differ and not queries:
+def _next(holds: bool | None, said: Mapping[str, Any]) -> str:
+    if holds:
         return "nothing; note the hash of the journal's last entry beside it (`homeward ledger verify`)."
+    if holds is None:
+        return (
+            f"verify it with Homeward {said.get('version')} as it was installed then, or write a new one"
+            " beside it: `homeward report`."
+        )
     return (
         "`homeward report` writes it anew. Costs at home are known once their pool's period is closed, and"
         " settings may"

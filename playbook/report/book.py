@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from playbook.report.facts import Fact, Kind, Reference, Value
+from playbook.report.facts import Fact, Kind, Reference, Value, computed
 from playbook.report.gathered import Gathered
 
 IDENTITY: Mapping[str, tuple[str, ...]] = {
     "totals": (),
     "spend": ("workload", "target", "purpose"),
     "residency": ("workload", "purpose", "target", "provider", "upstream", "region"),
+    "records": ("workload", "key_name", "target", "provider", "model", "policy_version"),
     "outside": (),
     "latency": ("kind", "workload", "target"),
     "traffic": ("workload", "target", "step_time"),
@@ -30,6 +31,8 @@ IDENTITY: Mapping[str, tuple[str, ...]] = {
 """Columns that tell the rows of a query apart."""
 
 
+INVENTORY = ("inventory_usage", "inventory_legs", "inventory_days")
+"""The queries from which a month's spend by workload follows."""
 SECTION_DEPTH = {"compliance": 3}
 """Names of a section, where they are not two: `[compliance.workloads.triage]`."""
 
@@ -165,15 +168,9 @@ class Book:
 
     def inventory(self, key: str, value: Value, unit: str) -> Fact:
         """A value of the inventory, which is put together from several queries."""
-        found = self.gathered.inventory or {}
-        reference = Reference(
-            Kind.QUERY,
-            "inventory",
-            self.gathered.inventory_sql,
-            (("command", "homeward inventory show --json"),),
-            len(found.get("workloads", ())),
-        )
-        return Fact(f"inventory/{key}", value, unit, reference)
+        how = "put together as `homeward inventory show --json` does"
+        asked = [self.asked_of(query) for query in INVENTORY]
+        return computed(f"inventory/{key}", value, unit, how, asked, name="inventory")
 
     def asked_of(self, query: str) -> Fact:
         """That a query was asked, and how many rows it gave."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from playbook.report.book import Book
+from playbook.report.digest import words
 from playbook.report.document import Block, Document, Entry, Name, Paragraph, Section, facts, text
 from playbook.report.engineering import engineering
 from playbook.report.facts import KINDS, Fact, Kind, Reference, references
@@ -21,8 +22,8 @@ from playbook.report.words import words_section
 CASES = ("engineering", "finance", "legal", "procurement")
 SETTING = "setting/"
 """How keys of settings' facts begin."""
-FORMAT = 1
-"""Of the facts that a document carries."""
+FORMAT = 2
+"""Of what a document carries."""
 
 
 def build(found: Gathered, laws: Sequence[Law], cases: Sequence[str] = CASES) -> Document:
@@ -69,6 +70,7 @@ def carried(document: Document, found: Gathered, cases: Sequence[str]) -> dict[s
     return {
         "homeward_report": FORMAT,
         "version": found.version,
+        "written_with": dict(found.written_with),
         "request": {
             "workloads": list(found.asked_workloads),
             "cases": list(cases),
@@ -97,6 +99,7 @@ def carried(document: Document, found: Gathered, cases: Sequence[str]) -> dict[s
             }
             for item in references(every)
         ],
+        "words": words(document),
     }
 
 
@@ -118,11 +121,11 @@ def _appendix(
         by_kind.setdefault(reference.kind, []).append(reference)
     parts = []
     asked: dict[str, str] = {}
-    for kind, words in KINDS.items():
+    for kind, name in KINDS.items():
         if kind not in by_kind:
             continue
         blocks: list[Block] = [_entry(item, numbers, asked, told) for item in by_kind[kind]]
-        parts.append(Section(f"references-{kind.value}", text(Name(_plural(words))), tuple(blocks)))
+        parts.append(Section(f"references-{kind.value}", text(Name(_plural(name))), tuple(blocks)))
     how = Paragraph(
         text(
             "Each number of this document points here. A query can be asked again with its parameters, by"
@@ -142,8 +145,8 @@ def _appendix(
     )
 
 
-def _plural(words: str) -> str:
-    head, _, rest = words.partition(" ")
+def _plural(name: str) -> str:
+    head, _, rest = name.partition(" ")
     plural = {"query": "Queries", "entry": "Entries", "answer": "Answers", "setting": "Settings"}
     plural |= {"published": "Published", "computed": "Computed"}
     tail = rest + "s" if head == "published" else rest

@@ -15,6 +15,8 @@ _EMBEDDED = re.compile(rb"<<([^\x00]{0,400}?/Type\s*/EmbeddedFile[^\x00]{0,400}?
 _LENGTH = re.compile(rb"/Length\s+(\d+)")
 FIELDS = {"key", "value", "unit", "text"}
 """Of each fact."""
+CITED = {"number", "kind", "name", "detail"}
+"""Of each reference."""
 
 
 class NotADocumentError(Exception):
@@ -67,6 +69,11 @@ def _checked(text: str) -> dict[str, Any]:
     facts = found["facts"]
     if not isinstance(facts, list) or not all(isinstance(one, dict) and set(one) >= FIELDS for one in facts):
         raise NotADocumentError("its facts were edited")
+    cited = found.get("references", [])
+    if not isinstance(cited, list) or not all(isinstance(one, dict) and set(one) >= CITED for one in cited):
+        raise NotADocumentError("its references were edited")
+    if not isinstance(found.get("words", {}), dict):
+        raise NotADocumentError("its words' hashes were edited")
     return dict(found)
 
 

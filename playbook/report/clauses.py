@@ -16,8 +16,10 @@ from playbook.report.document import (
 )
 from playbook.report.facts import NOT_DECLARED, NOT_SET
 from playbook.report.mappings import RISK, Clause, Law
+from playbook.report.registration import registered
 
 SECTIONS = {
+    "calls": "which key had which model answer",
     "compared": "what was compared",
     "decisions": "the journal's decisions",
     "disagreement": "examples of disagreement",
@@ -80,13 +82,13 @@ def risk_table(book: Book) -> Table:
         (
             Column("workload", share=1.5),
             Column("risk class, as declared", share=1.5),
-            Column("quality sensitivity, by the settings", share=1.5),
+            Column("quality sensitivity, as registered", share=1.5),
         ),
         tuple(
             (
                 text(Name(name)),
                 text(book.setting(f"compliance/workloads/{name}/ai_act_risk", default=NOT_DECLARED)),
-                text(book.setting(f"workloads/{name}/quality_sensitivity", default=NOT_SET)),
+                text(registered(book, name, "quality_sensitivity", default=NOT_SET)),
             )
             for name in book.workloads
         ),

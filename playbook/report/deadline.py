@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from playbook.report.book import Book
-from playbook.report.document import Block, Column, Name, Paragraph, Section, Table, Text, text
+from playbook.report.document import Block, Column, Name, Paragraph, Points, Section, Table, Text, text
 from playbook.report.facts import NOT_SET, Fact, computed
 from playbook.report.money import Money
 
@@ -18,6 +18,10 @@ STANDING = {
     "too late": "Even fast phases end after the renewal.",
     "passed": "The renewal has been.",
 }
+DONE = "Nothing is left to move: what remains is this document, and the provider."
+DECISIONS = frozenset({"decide_by", "decide_at_the_latest"})
+TOLD = (("still", "What can still be done"), ("remarks", "What to know of the dates"))
+"""What the plan says in sentences."""
 
 
 def plan_fact(book: Book, key: str, unit: str) -> Fact:
@@ -45,32 +49,43 @@ def deadline(book: Book, money: Money | None) -> list[Section]:
         ("all done if it is decided now, at the latest", "home/slow"),
         ("all done if it is decided now, at the earliest", "home/fast"),
     )
-    note = found.get("note")
-    noted = (
-        [Paragraph(text("The terms say of themselves: ", plan_fact(book, "note", "text"), "."))]
-        if note
-        else []
-    )
-    if not book.setting("plan/approval_weeks", default=NOT_SET).there:
-        noted.append(
-            Paragraph(
-                text(
-                    "Approvals take time that is in no date: ",
-                    Name("[plan] approval_weeks", "code"),
-                    " is not set. Each week of them is a week sooner to decide.",
-                )
-            )
-        )
+    done = nothing_left(book)
     dates = Table(
         (Column("", share=2.4), Column("", share=1)),
-        tuple((text(label), text(plan_fact(book, key, "date"))) for label, key in days),
+        tuple(
+            (text(label), text(plan_fact(book, key, "date")))
+            for label, key in days
+            if not (done and key in DECISIONS)
+        ),
         text("The dates"),
         small=True,
     )
-    blocks: list[Block] = [Paragraph(text(STANDING.get(str(found["standing"]), ""))), *noted, dates]
+    standing = DONE if done else STANDING.get(str(found["standing"]), "")
+    blocks: list[Block] = [Paragraph(text(standing)), dates, *_told(book)]
     if money is not None and found["delays"]:
         blocks.append(_delays(book, money, found["delays"]))
     return [Section("deadline", text("When it must be decided"), tuple(blocks))]
+
+
+def nothing_left(book: Book) -> bool:
+    """Whether all that is planned is at home."""
+    return (book.gathered.plan or {}).get("first") == "report"
+
+
+def _told(book: Book) -> list[Block]:
+    terms = [book.setting(f"plan/{term}", default=NOT_SET) for term in TERMS]
+    how = "as `homeward plan` says it"
+    blocks: list[Block] = []
+    for key, title in TOLD:
+        facts = [
+            computed(
+                f"plan/{key}/{number}", said.replace("`", ""), "text", how, terms, name="the plan's words"
+            )
+            for number, said in enumerate((book.gathered.plan or {})[key], 1)
+        ]
+        if facts:
+            blocks += [Paragraph(text(Name(title, "strong"))), Points(tuple(text(fact) for fact in facts))]
+    return blocks
 
 
 def _delays(book: Book, money: Money, delays: Sequence[Mapping[str, Any]]) -> Table:

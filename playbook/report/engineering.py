@@ -53,9 +53,9 @@ def _capabilities(book: Book) -> Section:
                 (
                     text(Name(name)),
                     text(Name(item["name"])),
-                    text(Name(item["needed"])),
+                    text(book.shadow(name, f"{path}/needed", "text")),
                     text(book.shadow(name, f"{path}/passed", "yes")),
-                    text(Name(item["found"])),
+                    text(book.shadow(name, f"{path}/found", "text")),
                 )
             )
     if not rows:

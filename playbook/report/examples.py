@@ -26,6 +26,7 @@ from playbook.report.document import (
     text,
 )
 from playbook.report.facts import Fact, Kind, Reference
+from playbook.report.registration import data_class_of, days_kept, in_settings
 
 SHOWN = 3
 """Of a workload: enough to see what kind of mistakes there are; `homeward shadow examples` has the others."""
@@ -92,18 +93,9 @@ def examples_section(book: Book, compared: Sequence[str]) -> Section:
     return Section("disagreement", title, (*blocks, *([Points(tuple(without))] if without else [])))
 
 
-def data_class_of(book: Book, workload: str) -> Fact:
-    """A workload's data class."""
-    return book.setting(f"workloads/{workload}/data_class", default="unrestricted")
-
-
-def days_kept(book: Book, workload: str) -> Fact:
-    """For how many days texts of a workload's disagreements are kept."""
-    data_class = data_class_of(book, workload).value
-    return book.setting(f"data_classes/{data_class}/keep_examples_days", "days", default=0)
-
-
 def _none(book: Book, workload: str) -> Text:
+    if not in_settings(book, workload):
+        return text(Name(workload), ": not kept: it has no section in the settings any more.")
     days = days_kept(book, workload)
     if not days.value:
         return text(

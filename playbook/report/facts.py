@@ -1,7 +1,7 @@
 """A fact: a value that somebody can look up again. Every number of the document is one.
 
 A fact has a reference, which says where to look: a query with its parameters, an entry of the journal, what
-shadow answers, a setting, a published figure, or how it follows from other facts. Pure.
+shadow or the classifier answers, a setting, a published figure, or how it follows from other facts. Pure.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Kind(StrEnum):
     QUERY = "Q"
     JOURNAL = "J"
     SHADOW = "A"
+    REGISTRY = "R"
     SETTING = "S"
     PUBLISHED = "P"
     COMPUTED = "C"
@@ -42,6 +43,7 @@ KINDS: Mapping[Kind, str] = {
     Kind.QUERY: "query of the book",
     Kind.JOURNAL: "entry of the journal",
     Kind.SHADOW: "answer of ShadowService",
+    Kind.REGISTRY: "answer of ClassifierService",
     Kind.SETTING: "setting",
     Kind.PUBLISHED: "published figure",
     Kind.COMPUTED: "computed from other facts",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from playbook.finance.answers import RESULT_WORDS, Result
@@ -31,6 +30,7 @@ from playbook.report.money import Money, money_of
 from playbook.report.pictures.money import cash_flow
 from playbook.report.risk import SHOWN, risk_sections
 from playbook.report.spending import spend_section
+from playbook.report.whose import whose_money
 
 SOURCES = {"measured": "measured", "setting": "setting", "published": "published", "unknown": "unknown"}
 
@@ -48,7 +48,9 @@ def finance(book: Book) -> Section:
     )
     model = _model(money) if money else [_without()]
     parts = [spend_section(book), *model, *deadline(book, money), _worked_example()]
-    return Section("finance", text("The finance case"), (lead,), tuple(parts), new_page=True)
+    return Section(
+        "finance", text("The finance case"), (lead, *whose_money(book, money)), tuple(parts), new_page=True
+    )
 
 
 def _model(money: Money) -> list[Section]:
@@ -201,7 +203,7 @@ def _inputs(money: Money) -> Section:
             text(money.input(name) if item.value is not None else Name("unknown", "quiet")),
             _range(money, name),
             text(Name(SOURCES[item.source.kind])),
-            text(Name(_first(item.source.text))),
+            text(money.source(name)),
         )
         for name, item in money.case.items()
     )
@@ -225,11 +227,6 @@ def _range(money: Money, name: Input) -> Text:
     if item.low is None or item.low == item.high:
         return text("–")
     return text(money.low(item.name), " to ", money.high(item.name))
-
-
-def _first(told: str, limit: int = 200) -> str:
-    """Its beginning; the appendix has all of it."""
-    return textwrap.shorten(told.replace("`", ""), limit, placeholder=" …")
 
 
 def _worked_example() -> Section:

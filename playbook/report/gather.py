@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,27 +15,31 @@ from uuid import UUID
 
 import grpc
 from clickhouse_connect.driver.client import Client
-from google.protobuf import json_format
-from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 
 import services
 from playbook import standing
+from playbook.asked import Asked
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
 from playbook.report.ask_examples import ask_examples
-from playbook.report.gathered import Asked, Gathered, Row
-from playbook.report.planned import inventory_sql, read_planned
+from playbook.report.ask_journal import ask_journal, next_decision
+from playbook.report.ask_workloads import ask_workloads
+from playbook.report.gathered import Gathered, Row, iso
+from playbook.report.planned import read_planned
 from playbook.report.settings import ComplianceConfig
+from playbook.report.written_with import written_with
 from playbook.shadow_client import api_key
-from services.common.ids import uuid_text
 from services.common.server import MAX_MESSAGE_BYTES
-from services.common.settings import UNRESTRICTED, Registry, load, parse, read_document
-from services.common.stages import OBSERVED, Place
+from services.common.settings import UNRESTRICTED, DataClass, Registry, load, parse, read_document
+from services.common.stages import Place
 from services.common.words import Stage
 from services.router.config import CLOUD_BASE_URL, CLOUD_PROVIDER
 
 QUERIES = Path(__file__).parent / "queries"
-WHOLE = ("totals", "spend", "residency", "latency", "traffic", "windows", "funnel", "agreement", "pools")
+WHOLE = (
+    *("totals", "spend", "residency", "records", "latency", "traffic"),
+    *("windows", "funnel", "agreement", "pools"),
+)
 """Queries of the whole period; `retention` and `text_columns` ask the tables themselves."""
 STEPS = 48
 """Steps of the picture of traffic: more can't be told apart on a page."""
@@ -43,9 +47,6 @@ STEP_LENGTHS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3_600, 10_800, 21_600, 43_200, 
 SETTLE_S, CLOSING_S = 300, 15
 """The default of `[pools.NAME] settle_s`, and how long closing itself may take."""
 CALL_S = 10.0
-PAGE_SIZE = 1_000
-DECISIONS = 10_000
-"""Of the journal that are read at most, the newest."""
 
 
 def gather(
@@ -73,13 +74,20 @@ def gather(
         Registry, {key: document[key] for key in Registry.model_fields if key in document}, settings
     )
     problems: list[str] = []
-    decisions = _decisions(_address(document, "ledger", "127.0.0.1:8084"), until, problems)
+    decisions = ask_journal(_address(document, "ledger", "127.0.0.1:8084"), until, problems)
     migrations = _migrations(_address(document, "shadow", "127.0.0.1:8083"), problems)
     declared = load(ComplianceConfig, "compliance", path=settings, environment=environment)
     told = {
         **_settings(document, registry, environment),
         "compliance": declared.compliance.model_dump(mode="json"),
     }
+    registered = ask_workloads(
+        _address(document, "classifier", "127.0.0.1:8082"),
+        registry.workloads,
+        {name: _allowed(item) for name, item in _classes(registry).items()},
+        problems,
+    )
+    told["workloads"] |= registered or {}
     with closing(reader(settings)) as client:
         asking = _Asking(client, problems)
         if since is None:
@@ -95,10 +103,14 @@ def gather(
             asking.ask(name, QUERIES / f"{name}.sql", {**given, **extra.get(name, {})})
         for name in ("retention", "text_columns"):
             asking.ask(name, QUERIES / f"{name}.sql", {})
-        names = sorted(workloads) or _names(registry, asking.answers)
+        names = sorted(workloads) or _names(told["workloads"], asking.answers)
         for name in names:
-            allowed = told["workloads"].get(name, {}).get("allowed", _allowed(UNRESTRICTED))
-            asking.ask(f"outside/{name}", QUERIES / "outside.sql", {**period, "workload": name, **allowed})
+            # What nobody says the data class of was held to nothing.
+            if name in told["workloads"]:
+                allowed = told["workloads"][name]["allowed"]
+                asking.ask(
+                    f"outside/{name}", QUERIES / "outside.sql", {**period, "workload": name, **allowed}
+                )
         shadow = _address(document, "shadow", "127.0.0.1:8083")
         key = api_key(Path(document.get("local", {}).get("state_dir", ".homeward")), environment)
         examples = ask_examples(shadow, key, names, (since, until), problems, expected=_keeps(registry))
@@ -114,29 +126,29 @@ def gather(
                     {
                         "workload": row["workload"],
                         "decide_time": _sql_text(row["decide_time"]),
-                        "until": _sql_text(_next_decision(row, decisions or (), _iso(until))),
+                        "until": _sql_text(next_decision(row, decisions or (), iso(until))),
                     },
                 )
-        planned = read_planned(settings, environment, until, problems)
+        planned = read_planned(settings, environment, until, problems, decisions, sorted(workloads))
     told["plan"] = planned.settings
     return Gathered(
-        since=_iso(since),
-        until=_iso(until),
+        since=iso(since),
+        until=iso(until),
         workloads=names,
         asked_workloads=sorted(workloads),
-        answers={name: item for name, item in asking.answers.items() if name != "first"},
+        answers={name: item for name, item in asking.answers.items() if name != "first"} | planned.asked,
         decisions=[row for row in decisions or () if not workloads or row["workload"] in names],
         migrations=migrations,
         settings=told,
+        registered=None if registered is None else sorted(registered),
         examples=examples,
         inventory=_plain(planned.inventory),
-        inventory_sql=inventory_sql(),
         finance=planned.inputs,
         plan=_plain(planned.plan),
-        queries=planned.queries,
         lines_of_code=_lines_of_code(),
         problems=problems,
         version=importlib.metadata.version("homeward"),
+        written_with=written_with(),
     )
 
 
@@ -190,66 +202,10 @@ def _grace_s(document: Mapping[str, Any]) -> int:
     return max(settle_s, default=SETTLE_S) + CLOSING_S
 
 
-def _names(registry: Registry, answers: Mapping[str, Asked]) -> list[str]:
+def _names(registered: Iterable[str], answers: Mapping[str, Asked]) -> list[str]:
     """Workloads that are registered, or have legs in the period."""
     booked = {row["workload"] for row in answers["spend"].rows} if "spend" in answers else set()
-    return sorted({*registry.workloads, *booked})
-
-
-def _decisions(address: str, until: datetime, problems: list[str]) -> list[dict[str, Any]] | None:
-    """The journal's before a moment, the oldest first; None if the ledger is away."""
-    found: list[dict[str, Any]] = []
-    with grpc.insecure_channel(address, _options()) as channel:
-        stub, token = ledger_pb2_grpc.LedgerServiceStub(channel), ""
-        while len(found) < DECISIONS:
-            ask = ledger_pb2.ListDecisionsRequest(page_size=PAGE_SIZE, page_token=token)
-            try:
-                page = stub.ListDecisions(ask, timeout=CALL_S)
-            except grpc.RpcError as error:
-                problems.append(f"the ledger at {address} does not tell its decisions ({error.code().name})")
-                return None
-            found += [_decision(item) for item in page.decisions]
-            token = page.next_page_token
-            if not token:
-                break
-        else:
-            problems.append("of the journal only the newest decisions were read")
-    until_iso = _iso(until)
-    return [row for row in reversed(found) if row["decide_time"] < until_iso]
-
-
-def _decision(item: ledger_pb2.Decision) -> dict[str, Any]:
-    before, after = _place(item.before), _place(item.after)
-    moment = item.decide_time.ToDatetime(UTC)
-    return {
-        "decision_id": item.decision_id,
-        "decide_time": _iso(moment),
-        "actor": item.actor,
-        "reason": item.reason,
-        "workload": item.workload,
-        "before": str(before) if item.HasField("before") else None,
-        "to": str(after) if item.HasField("after") else "removed",
-        "policy_version": item.policy_version,
-        "evidence": json_format.MessageToDict(item.evidence),
-        "experiment_id": uuid_text(item.after.sampling.experiment_id)
-        if item.after.sampling.experiment_id
-        else None,
-        "entry_sha256": item.entry_sha256.hex(),
-    }
-
-
-def _next_decision(row: Row, decisions: Sequence[Row], until: str) -> str:
-    """When the workload was decided about again: what ran at home since is no delay of this rollback."""
-    later = (
-        other["decide_time"]
-        for other in decisions
-        if other["workload"] == row["workload"] and other["decision_id"] > row["decision_id"]
-    )
-    return min(later, default=until)
-
-
-def _place(row: Any) -> Place:
-    return Place(Stage(row.stage), row.sovereign_share_ppm) if row.stage else OBSERVED
+    return sorted({*registered, *booked})
 
 
 def _migrations(address: str, problems: list[str]) -> list[dict[str, Any]] | None:
@@ -305,8 +261,7 @@ def _settings(
             for name, item in registry.workloads.items()
         },
         "data_classes": {
-            name: {"keep_examples_days": item.keep_examples_days}
-            for name, item in {"unrestricted": UNRESTRICTED, **registry.data_classes}.items()
+            name: {"keep_examples_days": item.keep_examples_days} for name, item in _classes(registry).items()
         },
         "upstreams": upstreams,
         "pools": document.get("pools", {}),
@@ -322,7 +277,11 @@ def _settings(
     }
 
 
-def _allowed(data_class: Any) -> dict[str, list[str]]:
+def _classes(registry: Registry) -> dict[str, DataClass]:
+    return {"unrestricted": UNRESTRICTED, **registry.data_classes}
+
+
+def _allowed(data_class: DataClass) -> dict[str, list[str]]:
     return {"targets": sorted(data_class.targets), "regions": sorted(data_class.regions)}
 
 
@@ -349,12 +308,8 @@ def _address(document: Mapping[str, Any], section: str, default: str) -> str:
     return str(document.get(section, {}).get("grpc", default))
 
 
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 def _sql_time(moment: datetime) -> str:
-    return _sql_text(_iso(moment))
+    return _sql_text(iso(moment))
 
 
 def _sql_text(moment: str) -> str:

@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+from playbook.asked import Asked
+
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A query, its parameters, and its rows."""
-
-    sql: str
-    parameters: Mapping[str, Any]
-    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +32,29 @@ class Gathered:
     migrations: Sequence[Row] | None
     """As `homeward shadow show --json` has them."""
     settings: Mapping[str, Any]
-    """Those that the document tells, as nested tables; no secrets."""
+    """Those that the document tells, as nested tables; no secrets. `workloads` has `registered` too."""
+    registered: Sequence[str] | None = None
+    """Workloads that the settings lack and the classifier has; None if it was away."""
     examples: Mapping[str, Sequence[Row]] | None = None
     """By workload, as `homeward shadow examples --json` has them: those that the document shows."""
     inventory: Mapping[str, Any] | None = None
     """As `homeward inventory show --json` has it."""
-    inventory_sql: str = ""
     finance: Sequence[Row] | None = None
     """The inputs of the finance model, as `money.kept` writes them."""
     plan: Mapping[str, Any] | None = None
     """As `homeward plan --json` has it."""
-    queries: Mapping[str, str] = field(default_factory=dict)
-    """The queries that those inputs name, by their file's name."""
     lines_of_code: int | None = None
     """Of Homeward's services, without blank ones: what an organisation that builds it itself would write."""
     problems: Sequence[str] = field(default=())
     version: str = ""
     """Of Homeward."""
+    written_with: Mapping[str, str] = field(default_factory=dict)
+    """What else the files' bytes depend on, as `written_with` tells it."""
+
+
+def iso(moment: datetime) -> str:
+    """RFC 3339, UTC: as text, times have the order of time."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def dumped(found: Gathered) -> str:

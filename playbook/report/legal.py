@@ -8,6 +8,7 @@ from typing import Any
 
 from playbook.report.book import Book, Found
 from playbook.report.clauses import law_section
+from playbook.report.digest import mappings_section
 from playbook.report.document import (
     Block,
     Column,
@@ -17,13 +18,15 @@ from playbook.report.document import (
     Points,
     Section,
     Table,
+    Text,
     text,
 )
-from playbook.report.examples import data_class_of, days_kept
-from playbook.report.facts import Fact
+from playbook.report.facts import Fact, computed
 from playbook.report.mappings import ASSESSMENT, Law
+from playbook.report.processors import processors_section, transfers_section
 from playbook.report.records import dpia_section, record_section
-from playbook.report.residency import processors_section, residency_section, transfers_section
+from playbook.report.registration import data_class_of, days_kept
+from playbook.report.residency import calls_of, residency_section, whose, workload_of
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HOLDS: Mapping[str, str] = {
@@ -34,7 +37,7 @@ HOLDS: Mapping[str, str] = {
     "homeward.legs": "each call: key, workload, model, region, tokens, cost, time",
     "homeward.observations": "what each request was named and why: workload, task type, language",
     "homeward.pool_periods": "what the machines at home cost",
-    "homeward.sample_counts": "how far samples got, counted by hour",
+    "homeward.sample_counts": "how far samples got, counted by minute",
     "homeward.schema_migrations": "which migrations of the tables were run",
     "homeward.spend_by_hour": "costs, summed up",
     "homeward.triplets": "scores of compared requests, by id",
@@ -79,10 +82,12 @@ def legal(book: Book, laws: Sequence[Law]) -> Section:
         processors_section(book),
         transfers_section(book),
         _transport(book),
+        _calls(book),
         _retention(book),
         record_section(book),
         dpia_section(book, [law for law in laws if law.belongs == ASSESSMENT]),
         *(law_section(book, law) for law in laws if not law.belongs),
+        mappings_section(laws),
     ]
     return Section("legal", text("The legal case"), (lead, note), tuple(parts), new_page=True)
 
@@ -163,6 +168,77 @@ def _workloads_of(book: Book, key: str) -> Fact:
     return Fact(found.key, "all" if found.value == "*" else found.value, "text", found.reference)
 
 
+def _calls(book: Book) -> Section:
+    """Who asked which model, under which policy."""
+    title = text("Which key had which model answer")
+    rows = calls_of(book, "records")
+    if not rows:
+        return Section("calls", title, (_none(f"No call{whose(book)} is in the period."),))
+    table = Table(
+        (
+            Column("workload", share=1.6),
+            Column("key", share=1),
+            Column("target", share=1.05),
+            Column("provider", share=1.6),
+            Column("model", share=1.7),
+            Column("policy", "right", share=0.7),
+            Column("calls", "right", share=0.7),
+            Column("with a trace", "right", share=0.7),
+            Column("first (UTC)", share=1.1),
+            Column("last (UTC)", share=1.1),
+        ),
+        tuple(
+            (
+                text(Name(workload_of(row))),
+                *(text(Name(row[column] or "not said")) for column in ("key_name", "target", "provider")),
+                text(Name(row["model"] or "none served")),
+                text(row.fact("policy_version", "text")),
+                text(row.fact("legs", "count")),
+                text(row.fact("traced_legs", "count")),
+                text(row.fact("first_time", "time")),
+                text(row.fact("last_time", "time")),
+            )
+            for row in rows
+        ),
+        text(f"Calls{whose(book)} by key, model and version of the policy, the most first"),
+        small=True,
+    )
+    said = Paragraph(
+        text(
+            "Each call is a row of the book with its time, key, model, target, the version of the policy that"
+            " sent it there, and the trace by which the services' own steps are found while traces are kept."
+            " Which decision made a version is in the journal. ",
+            *_left_out(book, rows),
+        )
+    )
+    return Section("calls", title, (said, table))
+
+
+def _left_out(book: Book, rows: Sequence[Found]) -> Text:
+    """How many groups and calls the table does not show."""
+    groups, calls = (rows[0].fact(column, "count") for column in ("all_groups", "all_legs"))
+    shown = book.total("records", "legs", "count", rows)
+    left = computed(
+        "records/left out",
+        int(rows[0]["all_legs"]) - sum(row["legs"] for row in rows),
+        "count",
+        "all calls less those of the table",
+        [calls, shown],
+        name="calls that the table of models leaves out",
+    )
+    if not left.value:
+        return text("The table has all ", groups, " groups of them: ", calls, " calls.")
+    return text(
+        "Of ",
+        groups,
+        " groups of them the table has those of most calls; the others have ",
+        left,
+        " of all ",
+        calls,
+        " calls, and the query without its limit has them too.",
+    )
+
+
 def _retention(book: Book) -> Section:
     rows = book.rows("retention")
     if not rows:
@@ -193,7 +269,10 @@ def _retention(book: Book) -> Section:
             text(
                 "Prompts of unnamed requests may be kept for discovery: ",
                 book.setting("classifier/keep_unnamed_prompts", "yes", default=False),
-                ". Examples of registered workloads are kept as they were registered.",
+                ". Examples with which a workload was registered stay in the classifier's file ",
+                Name("workloads.sqlite", "code"),
+                ", also those of older versions: no command deletes them. Examples in the settings stay"
+                " there.",
             ),
             text("What providers keep is in their terms; Homeward cannot see it."),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +13,7 @@ from typing import Any
 from playbook.finance.answers import DEPENDS, RESULT_WORDS, Answer, Result, answer, answers
 from playbook.finance.inputs import WORDS, Case, Input, Name, Source, Unit
 from playbook.finance.model import MONTHS, NEVER, Outcome, Values, evaluate
+from playbook.report.book import Book
 from playbook.report.facts import Fact, Kind, Reference, Value, computed
 from playbook.report.gathered import Gathered, Row
 
@@ -31,6 +34,8 @@ _KINDS = {
     "published": Kind.PUBLISHED,
     "unknown": Kind.SETTING,
 }
+SHORT = 200
+"""Signs of a source that is told beside its input; the appendix has all of it."""
 HOW: Mapping[Result, str] = {
     "one_time": "infrastructure + engineering + parallel running until all is at home",
     "parallel": "months until home × (running cost at home + experiments' share × moving spend)",
@@ -77,8 +82,8 @@ class Money:
     """A case with its facts."""
 
     case: Case
-    queries: Mapping[str, str]
-    """The queries that its sources name, by their file's name."""
+    book: Book
+    """With the queries that its sources name."""
 
     def input(self, name: Name) -> Fact:
         """An input's value; not measured if it is unknown."""
@@ -92,6 +97,12 @@ class Money:
         """The most that it may be."""
         return self._input(name, "/high", lambda item: item.high)
 
+    def source(self, name: Name) -> Fact:
+        """Where an input comes from, in a few words."""
+        source = self.case[name].source
+        told = textwrap.shorten(source.text.replace("`", ""), SHORT, placeholder=" …")
+        return Fact(f"finance/{name.value}/source", told, "text", self._source(name, source))
+
     def _input(
         self, name: Name, end: str, value: Callable[[Input], Fraction | None], *, bare: bool = False
     ) -> Fact:
@@ -104,11 +115,8 @@ class Money:
 
     def _source(self, name: Name, source: Source) -> Reference:
         """A measured input follows from queries; all others stand somewhere."""
-        used = [
-            Fact(f"query/{file}", file, "text", Reference(Kind.QUERY, file, sql))
-            for file, sql in self.queries.items()
-            if source.kind == "measured" and file in source.text
-        ]
+        named = re.findall(r"([a-z_]+)\.sql", source.text) if source.kind == "measured" else ()
+        used = [self.book.asked_of(query) for query in dict.fromkeys(named)]
         kind = Kind.COMPUTED if used else _KINDS[source.kind]
         return Reference(kind, f"input: {WORDS[name]}", source.text, inputs=tuple(used))
 
@@ -186,4 +194,4 @@ def _turns(values: Values) -> int | Fraction:
 
 def money_of(found: Gathered) -> Money | None:
     """The finance of what was gathered; None if there is none."""
-    return Money(case_of(found.finance), found.queries) if found.finance is not None else None
+    return Money(case_of(found.finance), Book(found)) if found.finance is not None else None

@@ -83,7 +83,7 @@ def _decisions(shown: list[DecisionFound]) -> Table:
                 text(Name(item.row["workload"])),
                 text(item.fact("to", "text")),
                 text(Name(item.row["actor"])),
-                text(Name(item.row["reason"])),
+                text(item.fact("reason", "text")),
                 text(item.fact("entry_sha256", "hash")),
             )
             for item in shown
@@ -132,7 +132,7 @@ def rollbacks_section(book: Book) -> Section:
                     text(Name(name)),
                     text(item.fact("decide_time", "time")),
                     text(Name(item.row["actor"])),
-                    text(Name(item.row["reason"])),
+                    text(item.fact("reason", "text")),
                     text(back_in_force(book, item.number)),
                     text(book.fact(query, "late_requests", "count")),
                     text(book.fact(query, "cloud_requests", "count")),

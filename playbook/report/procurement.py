@@ -14,6 +14,7 @@ from playbook.report.document import Block, Column, Name, Note, Paragraph, Secti
 from playbook.report.facts import NANOS_PER_DOLLAR, Fact, Kind, Reference, computed, published
 from playbook.report.finance import answer_text
 from playbook.report.money import Money, money_of
+from playbook.report.whose import whose_money
 
 STAY = (Input.CLOUD, Input.MOVES, Input.CHANGE, Input.RENEWS)
 MIGRATE = (
@@ -58,7 +59,13 @@ def procurement(book: Book) -> Section:
     )
     build = _build(book, money)
     parts = [_compare(money, build), _inputs(money, build), _terms()]
-    return Section("procurement", text("The procurement case"), (lead,), tuple(parts), new_page=True)
+    return Section(
+        "procurement",
+        text("The procurement case"),
+        (lead, *whose_money(book, money)),
+        tuple(parts),
+        new_page=True,
+    )
 
 
 class _Build:

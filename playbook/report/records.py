@@ -22,6 +22,7 @@ from playbook.report.document import (
 )
 from playbook.report.facts import NOT_DECLARED, Fact
 from playbook.report.mappings import Law
+from playbook.report.registration import data_class_of, registered
 from playbook.report.standing import outside
 
 DECLARED: Mapping[str, str] = {
@@ -35,6 +36,7 @@ DECLARED: Mapping[str, str] = {
 ERASURE = {"erasure": "(f) Time limit for erasure"}
 ORGANISATION: Mapping[str, str] = {
     "controller": "(a) Controller",
+    "joint_controller": "(a) Joint controller, if there is one",
     "contact": "(a) Contact",
     "dpo": "(a) Data protection officer",
     "representative": "(a) Representative in the Union",
@@ -68,14 +70,14 @@ def record_section(book: Book) -> Section:
         blocks.append(
             _pairs(
                 [
-                    ("Owner", book.setting(f"workloads/{name}/owner", default=NOT_DECLARED)),
-                    ("What it does", book.setting(f"workloads/{name}/description", default=NOT_DECLARED)),
+                    ("Owner", registered(book, name, "owner", default=NOT_DECLARED)),
+                    ("What it does", registered(book, name, "description", default=NOT_DECLARED)),
                     *_declared(book, name),
                     ("(d) Processors in the period", _providers(book, name)),
                     ("(e) Regions in the period", _regions(book, name)),
                     ("(e) Grounds of transfers", Link("by provider, above", "transfers")),
                     *_declared(book, name, ERASURE),
-                    ("(g) Data class", book.setting(f"workloads/{name}/data_class", default="unrestricted")),
+                    ("(g) Data class", data_class_of(book, name)),
                     ("(g) Security measures", Link("connections and keys, above", "transport")),
                 ],
                 text("Processing activity: ", Name(name)),

@@ -1,4 +1,4 @@
-"""Where each call ran, which rule allowed it, who processed it there, and on what ground. Pure."""
+"""Where each call ran, and which rule allowed it. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from playbook.report.document import (
     Text,
     text,
 )
-from playbook.report.facts import NOT_DECLARED, Fact
+from playbook.report.registration import allowed, data_class_of
 from playbook.report.standing import forbids_nothing, outside
 
 ON_HIT = {
@@ -30,21 +30,19 @@ PURPOSE_WORDS = {
     "judge": "judge of answers",
     "probe": "probe of capabilities",
 }
-Place = tuple[str, str, str, str]
-"""Target, provider, upstream, region."""
+NAMELESS = "requests without a name"
 
 
 def residency_section(book: Book) -> Section:
     """The rule of each workload, the proof that nothing broke it, and every place in the period."""
     rows = []
     for name in book.workloads:
-        allowed = f"workloads/{name}/allowed"
         rows.append(
             (
                 text(Name(name)),
-                text(book.setting(f"workloads/{name}/data_class", default="unrestricted")),
-                text(book.setting(f"{allowed}/targets", default="cloud, sovereign")),
-                text(book.setting(f"{allowed}/regions", default="any")),
+                text(data_class_of(book, name)),
+                text(allowed(book, name, "targets")),
+                text(allowed(book, name, "regions")),
                 text(book.fact(f"outside/{name}", "legs", "count")),
                 text(book.fact(f"outside/{name}", "outside_legs", "count")),
             )
@@ -86,16 +84,41 @@ def residency_section(book: Book) -> Section:
             Column("first (UTC)", share=1.75),
             Column("last (UTC)", share=1.75),
         ),
-        tuple(_where(row) for row in _ours(book)),
-        text("Where each call of the period ran: all of them, experiments included"),
+        tuple(_where(row) for row in calls_of(book)),
+        text(f"Where each call{whose(book)} ran in the period: all of them, experiments included"),
         small=True,
     )
-    blocks.append(where if where.rows else _none("No call of these workloads is in the period."))
+    blocks.append(where if where.rows else _none(f"No call{whose(book)} is in the period."))
     return Section("residency", text("Where the data went"), tuple(blocks))
 
 
 def _doubts(book: Book) -> Iterator[Block]:
-    """What takes from the proof: rules that forbid nothing, regions without a name, requests without one."""
+    """What takes from the proof: rules that are not known or forbid nothing, regions and requests without a
+    name."""
+    unknown = [name for name in book.workloads if not data_class_of(book, name).known]
+    if unknown:
+        yield Note(
+            "A data class is not known",
+            text(
+                "The settings have no section for ",
+                Name(", ".join(unknown)),
+                ", and the classifier, which knows what else was registered, "
+                + ("did not answer" if book.gathered.registered is None else "has no such workload")
+                + ". What was allowed is not known, and no call was held to it; where they ran is in the"
+                " table below.",
+            ),
+        )
+    lost = [name for name in book.workloads if allowed(book, name, "targets").value == "none"]
+    if lost:
+        yield Note(
+            "A data class is not in the settings",
+            text(
+                "The data class with which ",
+                Name(", ".join(lost)),
+                " was registered is not in the settings. It allows nothing: the router refuses such requests,"
+                " and each call of the period counts as outside.",
+            ),
+        )
     open_ones = [name for name in book.workloads if forbids_nothing(book, name)]
     if open_ones:
         yield Note(
@@ -110,7 +133,7 @@ def _doubts(book: Book) -> Iterator[Block]:
                 " if they matter.",
             ),
         )
-    unnamed = sorted({row["upstream"] for row in _ours(book) if row["region"] == ""})
+    unnamed = sorted({row["upstream"] for row in calls_of(book) if row["region"] == ""})
     if unnamed:
         yield Note(
             "A region is missing",
@@ -126,7 +149,7 @@ def _doubts(book: Book) -> Iterator[Block]:
     if nameless:
         yield Paragraph(
             text(
-                "Beside these, ",
+                "Beside the calls of these workloads, ",
                 book.total("residency", "legs", "count", nameless, workload="without a name"),
                 " calls are of requests that nobody has named. They have no data class, and ran in: ",
                 Name("; ".join(sorted({_place(row) for row in nameless}))),
@@ -137,8 +160,22 @@ def _doubts(book: Book) -> Iterator[Block]:
         )
 
 
-def _ours(book: Book) -> list[Found]:
-    return [row for row in book.rows("residency") if row["workload"] in book.workloads]
+def calls_of(book: Book, query: str = "residency") -> list[Found]:
+    """The rows of all calls that the document is about: requests without a name are no named workload's."""
+    rows = book.rows(query)
+    if not book.gathered.asked_workloads:
+        return rows
+    return [row for row in rows if row["workload"] in book.workloads]
+
+
+def workload_of(row: Found) -> str:
+    """Whose calls a row counts, in words."""
+    return row["workload"] or NAMELESS
+
+
+def whose(book: Book, word: str = "of") -> str:
+    """Which calls a table has all of; nothing if it has every one."""
+    return f" {word} these workloads" if book.gathered.asked_workloads else ""
 
 
 def _place(row: Found) -> str:
@@ -179,7 +216,7 @@ def _detectors(book: Book) -> Block:
 
 def _where(row: Found) -> tuple[Text, ...]:
     return (
-        text(Name(row["workload"])),
+        text(Name(workload_of(row))),
         text(Name(PURPOSE_WORDS.get(row["purpose"], row["purpose"]))),
         text(Name(row["target"])),
         text(Name(row["provider"])),
@@ -188,126 +225,6 @@ def _where(row: Found) -> tuple[Text, ...]:
         text(row.fact("first_time", "time")),
         text(row.fact("last_time", "time")),
     )
-
-
-def processors_section(book: Book) -> Section:
-    """Who processed requests in the period, and what is agreed with them."""
-    places = _places(book)
-    if not places:
-        return Section(
-            "sub-processors", text("Processors and sub-processors"), (_none("No call is in the period."),)
-        )
-    called = Table(
-        (
-            Column("provider", share=1.5),
-            Column("target", share=0.9),
-            Column("host", share=1.5),
-            Column("region", share=0.9),
-            Column("workloads", share=2.4),
-            Column("calls", "right", share=0.7),
-        ),
-        tuple(
-            (
-                text(Name(provider)),
-                text(Name(target)),
-                text(
-                    book.setting(
-                        f"upstreams/{upstream}/host",
-                        default="own network" if target == "sovereign" else NOT_DECLARED,
-                    )
-                ),
-                text(Name(region or "not said")),
-                text(Name(", ".join(sorted({row["workload"] for row in found})))),
-                text(_calls(book, place, found)),
-            )
-            for place, found in places.items()
-            for target, provider, upstream, region in [place]
-        ),
-        text("Who was called in the period, by what the router booked"),
-        small=True,
-    )
-    agreed = Table(
-        (
-            Column("provider", share=1.5),
-            Column("agreement", share=1.6),
-            Column("keeps prompts for", share=1.4),
-            Column("its own further processors", share=2),
-        ),
-        tuple(
-            (
-                text(Name(provider)),
-                *(
-                    text(book.setting(f"compliance/processors/{provider}/{key}", default=NOT_DECLARED))
-                    for key in ("agreement", "retention", "sub_processors")
-                ),
-            )
-            for provider in dict.fromkeys(provider for _, provider, _, _ in places)
-        ),
-        text("What is agreed with each, as the organisation declares it"),
-        small=True,
-    )
-    who = Paragraph(
-        text(
-            "A provider in the cloud processes for the organisation; whoever hosts or operates the machines"
-            " at home does so too, if it is not the organisation itself. Whom they pass data on to cannot be"
-            " seen here. What the organisation declares stands in ",
-            Name("[compliance.processors]", "code"),
-            ".",
-        )
-    )
-    return Section("sub-processors", text("Processors and sub-processors"), (called, who, agreed))
-
-
-def _places(book: Book) -> dict[Place, list[Found]]:
-    found: dict[Place, list[Found]] = {}
-    for row in _ours(book):
-        found.setdefault((row["target"], row["provider"], row["upstream"], row["region"]), []).append(row)
-    return dict(sorted(found.items()))
-
-
-def _calls(book: Book, place: Place, found: list[Found]) -> Fact:
-    named = dict(zip(("target", "provider", "upstream", "region"), place, strict=True))
-    return book.total("residency", "legs", "count", found, **named)
-
-
-def transfers_section(book: Book) -> Section:
-    """Each region that was reached, and the ground that is declared for it."""
-    title = text("Transfers to third countries (", Name("GDPR Art. 44–49"), ")")
-    places = _places(book)
-    if not places:
-        return Section("transfers", title, (_none("No call is in the period."),))
-    table = Table(
-        (
-            Column("region, by the settings", share=1.3),
-            Column("provider", share=1.5),
-            Column("upstream", share=1),
-            Column("workloads", share=2.2),
-            Column("calls", "right", share=0.7),
-            Column("ground of a transfer, as declared", share=1.9),
-        ),
-        tuple(
-            (
-                text(Name(region or "not said")),
-                text(Name(provider)),
-                text(Name(upstream)),
-                text(Name(", ".join(sorted({row["workload"] for row in found})))),
-                text(_calls(book, place, found)),
-                text(book.setting(f"compliance/processors/{provider}/transfer", default=NOT_DECLARED)),
-            )
-            for place, found in places.items()
-            for _, provider, upstream, region in [place]
-        ),
-        text("Regions that were reached in the period"),
-        small=True,
-    )
-    lead = Paragraph(
-        text(
-            "A region is what the settings call it; whether it lies in a third country, and whether its"
-            " provider supports or stores from elsewhere, the organisation must know. A transfer needs an"
-            " adequacy decision, safeguards such as standard clauses with an assessment, or a derogation."
-        )
-    )
-    return Section("transfers", title, (lead, table))
 
 
 def _none(why: str) -> Paragraph:

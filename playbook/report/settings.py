@@ -48,6 +48,8 @@ class Compliance(Section):
 
     controller: str = ""
     """Name and address of the controller (GDPR Art. 30(1)(a))."""
+    joint_controller: str = ""
+    """Name and address of a joint controller, where there is one (GDPR Art. 26, 30(1)(a))."""
     contact: str = ""
     """Whom to write to."""
     dpo: str = ""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from playbook.report.book import Book
 from playbook.report.document import (
     Block,
     Column,
     Figure,
     Name,
+    Note,
     Paragraph,
     Section,
     Table,
     Text,
+    joined,
     text,
 )
 from playbook.report.facts import NANOS_PER_DOLLAR, Fact
 from playbook.report.pictures.money import Bar, pareto
 from playbook.report.pictures.style import HOME, RULE
-from playbook.report.standing import experiment_cost, home_share, request_cost
+from playbook.report.standing import experiment_cost, home_share, request_cost, unknown_costs
 
 PARETO_BARS = 10
 
@@ -49,12 +53,14 @@ def spend_section(book: Book) -> Section:
                     Column("1,000 requests, cloud", "right", share=1.1),
                     Column("1,000 requests, home", "right", share=1.1),
                     Column("cost of comparing", "right"),
+                    Column("calls without a known cost", "right"),
                 ),
                 tuple(_row(book, name) for name in names),
                 text("What workloads cost in the period, as booked; idle time at home is in the next table"),
                 small=True,
             )
         )
+        blocks += _partly(book, names)
         blocks.append(
             Paragraph(
                 text(
@@ -112,7 +118,25 @@ def _row(book: Book, name: str) -> tuple[Text, ...]:
         text(request_cost(book, name, "cloud")),
         text(request_cost(book, name, "sovereign")),
         text(experiment_cost(book, name)),
+        text(unknown_costs(book, name)),
     )
+
+
+def _partly(book: Book, names: Sequence[str]) -> list[Block]:
+    """That the costs are of a part of the calls, where they are."""
+    unknown = [(name, fact) for name in names if (fact := unknown_costs(book, name)).value]
+    if not unknown:
+        return []
+    return [
+        Note(
+            "Not all costs are known",
+            text(
+                "Calls without a known cost are in no sum: ",
+                *joined([text(fact, " of ", Name(name)) for name, fact in unknown]),
+                ". Each cost is of the others, so that the true one may be higher.",
+            ),
+        )
+    ]
 
 
 def _pareto(book: Book) -> tuple[list[Bar], Fact, str]:

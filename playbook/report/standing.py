@@ -95,12 +95,31 @@ def request_cost(book: Book, workload: str, target: str) -> Fact:
     return computed(key, value, "nanos", how, [one], name=f"1,000 requests {where}: {workload}")
 
 
+def partly_known(book: Book, workload: str, target: str) -> bool:
+    """Whether that is of some requests only, for the cost of others is unknown."""
+    row = _priced(book, workload, target)
+    return row is not None and row["unknown_legs"] > 0
+
+
 def _one_request(book: Book, workload: str, target: str) -> Fact:
+    row = _priced(book, workload, target)
+    if row is None:
+        return book.missing("spend", "nanos_per_request", "nanos", workload=workload, target=target)
+    return row.fact("nanos_per_request", "nanos")
+
+
+def _priced(book: Book, workload: str, target: str) -> Found | None:
+    """The calls by which a request's cost is known; None if none has one."""
     for purpose in ("production", "shadow"):
         rows = book.rows("spend", workload=workload, target=target, purpose=purpose)
         if rows and rows[0]["nanos_per_request"] is not None:
-            return rows[0].fact("nanos_per_request", "nanos")
-    return book.missing("spend", "nanos_per_request", "nanos", workload=workload, target=target)
+            return rows[0]
+    return None
+
+
+def unknown_costs(book: Book, workload: str) -> Fact:
+    """How many of its calls, whatever for, have no known cost."""
+    return book.sum("spend", "unknown_legs", "count", workload=workload)
 
 
 def experiment_cost(book: Book, workload: str) -> Fact:
@@ -135,8 +154,8 @@ def outside(book: Book) -> Fact:
 
 def forbids_nothing(book: Book, workload: str) -> bool:
     """Whether its data class allows all targets and regions, so that none of its calls could be outside."""
-    allowed = book.gathered.settings.get("workloads", {}).get(workload, {}).get("allowed", {})
-    return set(allowed.get("targets") or TARGETS) >= TARGETS and not allowed.get("regions")
+    allowed = book.gathered.settings.get("workloads", {}).get(workload, {}).get("allowed")
+    return allowed is not None and set(allowed["targets"]) >= TARGETS and not allowed["regions"]
 
 
 def back_in_force(book: Book, number: int) -> Fact:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from playbook.report.book import Book
-from playbook.report.deadline import plan_fact
+from playbook.report.deadline import nothing_left, plan_fact
 from playbook.report.document import (
     Block,
     Card,
@@ -26,11 +26,13 @@ from playbook.report.facts import Fact, computed
 from playbook.report.finance import answer_parts, answer_text
 from playbook.report.money import money_of
 from playbook.report.standing import (
+    TARGETS,
     back_in_force,
     came_back,
     evidence_of,
     home_share,
     outside,
+    partly_known,
     request_cost,
     rollbacks,
     stage_of,
@@ -42,6 +44,8 @@ NAMED = 3
 """Workloads that came back and are told by name."""
 OBSERVED = "OBSERVED"
 """The stage of a workload about which nothing has been decided."""
+PARTLY = "*"
+"""Marks a cost that is of some requests only."""
 WEEK_S = 7 * 86_400
 SHOWN = 10
 """Workloads of the table: more would not fit the page."""
@@ -56,7 +60,10 @@ def summary(book: Book, cases: Sequence[str]) -> Section:
     blocks.append(Points(tuple(points)))
     asked = [waits for name in book.workloads if (waits := _asked(book, name)) is not None]
     plan = book.gathered.plan or {}
-    if key := LAST_DAY.get(str(plan.get("standing"))):
+    if nothing_left(book):
+        if plan.get("notice_by") and plan.get("standing") != "passed":
+            asked.insert(0, _notice(book, late=plan["notice_by"] < plan["as_of"]))
+    elif key := LAST_DAY.get(str(plan.get("standing"))):
         asked.insert(0, _decide(book, key))
     if asked:
         blocks.append(Paragraph(text(Name("What is asked of whoever decides", "strong"))))
@@ -74,6 +81,19 @@ def _decide(book: Book, key: str) -> Text:
         plan_fact(book, "renewal", "date"),
         ". ",
         Link("What later costs", "deadline"),
+        ".",
+    )
+
+
+def _notice(book: Book, *, late: bool) -> Text:
+    """All that is left to ask for where all is at home."""
+    return text(
+        "Notice to the provider was due by " if late else "Give notice to the provider by ",
+        plan_fact(book, "notice_by", "date"),
+        ": ask for a later one, or for a short term, for the new prices begin on "
+        if late
+        else ": the new prices begin on ",
+        plan_fact(book, "renewal", "date"),
         ".",
     )
 
@@ -227,8 +247,8 @@ def _workloads(book: Book) -> Table:
                 text(found.last.fact("lower_bound", "difference")) if found else text("–"),
                 text("−", found.last.fact("margin", "number")) if found else text("–"),
                 text(home_share(book, name)),
-                text(request_cost(book, name, "cloud")),
-                text(request_cost(book, name, "sovereign")),
+                _request_cost(book, name, "cloud"),
+                _request_cost(book, name, "sovereign"),
                 text(book.fact(f"outside/{name}", "outside_legs", "count")),
             )
         )
@@ -236,6 +256,8 @@ def _workloads(book: Book) -> Table:
     caption: Text = text(
         "Workloads; the score of home less that of the cloud, and the margin that it may not fall below"
     )
+    if any(partly_known(book, name, target) for name in shown for target in TARGETS):
+        caption = text(*caption, "; ", PARTLY, " of those with a known cost")
     if left > 0:
         caption = text(*caption, Name(f"; {left} more are in the cases"))
     return Table(
@@ -254,6 +276,11 @@ def _workloads(book: Book) -> Table:
         caption,
         small=True,
     )
+
+
+def _request_cost(book: Book, workload: str, target: str) -> Text:
+    """What a thousand requests cost, marked where it is of some only."""
+    return text(request_cost(book, workload, target), PARTLY if partly_known(book, workload, target) else "")
 
 
 def _engineering(book: Book) -> Text:

@@ -45,6 +45,14 @@ LARGE_CARD = 12
 """Signs of a card's figure that fit in large letters."""
 STANDARDS: tuple[str, ...] = ("a-3a", "ua-1")
 """PDF/A-3 to be kept for decades, with the facts attached; PDF/UA to be read aloud."""
+_WAYS: tuple[Mapping[str, Any], ...] = (
+    # Typst's own fonts are the same everywhere, and so is the file.
+    {"pdf_standards": list(STANDARDS), "ignore_system_fonts": True},
+    # A name may have signs that only a font of this machine has.
+    {"pdf_standards": list(STANDARDS)},
+    # One that no font here has can't be part of such a file. It is shown as a box.
+    {},
+)
 
 
 def pdf(document: Document, carried: Mapping[str, Any], made: datetime) -> bytes:
@@ -57,11 +65,15 @@ def pdf(document: Document, carried: Mapping[str, Any], made: datetime) -> bytes
     """
     text = source(document, carried)
     made = made.replace(microsecond=0)
-    try:
-        found = _compiled(text, format="pdf", timestamp=made, pdf_standards=list(STANDARDS))
-    except typst.TypstError:
-        # A name with a sign that no font here has can't be part of such a file. It is shown as a box.
-        found = _compiled(text, format="pdf", timestamp=made)
+    found = None
+    for options in _WAYS:
+        try:
+            found = _compiled(text, format="pdf", timestamp=made, **options)
+        except typst.TypstError:
+            if options is _WAYS[-1]:
+                raise
+        else:
+            break
     assert isinstance(found, bytes)
     return found
 

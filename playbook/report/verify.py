@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from playbook.report.facts import Fact, written
+from playbook.report.facts import KINDS, Fact, Kind, written
 
 RELATIVE = 1e-9
 """By which two floats may differ: sums come in another order."""
@@ -93,6 +94,56 @@ def hidden(shown: Sequence[tuple[str, str]], should: Sequence[tuple[str, str]]) 
     ]
 
 
+def beside(carried: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What is not as the document says though all facts are: its words, and what references say beside their
+    query. The document must be of the same version."""
+    ours, theirs = ({item["number"]: item for item in found["references"]} for found in (now, carried))
+    found = []
+    for number in dict.fromkeys([*theirs, *ours]):
+        said, told = (_beside_query(items.get(number)) for items in (theirs, ours))
+        if said != told:
+            parts = ", ".join(key for key in {**said, **told} if said.get(key) != told.get(key))
+            found.append(
+                Change(f"reference/{number}", _plain(said), _plain(told), f"now it has another {parts}")
+            )
+    before, after = carried.get("words", {}), now["words"]
+    found += [
+        Change(
+            f"words/{name}",
+            _plain(before.get(name)),
+            _plain(after.get(name)),
+            "the hash of this section's words, which is another now: a text that is no fact has changed",
+        )
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+        # Of what is told already.
+        and not (found and name.startswith("references-"))
+    ]
+    return found
+
+
+def rewritten() -> Change:
+    """That a file is not what the same installation makes of the same facts and words."""
+    return Change(
+        "file",
+        "the same",
+        "",
+        "but the file is not what this installation writes of it: it was changed after it was written",
+    )
+
+
+def _beside_query(item: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A reference without the text of its query, which is told by its name."""
+    found = dict(json.loads(json.dumps(item or {}, default=str)))
+    if found.get("kind") == KINDS[Kind.QUERY]:
+        del found["detail"]
+    return found
+
+
+def _plain(found: Any) -> str:
+    return found if isinstance(found, str) else json.dumps(found or "nothing", ensure_ascii=False)
+
+
 def queries_changed(carried: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Names of queries whose text in the document is not Homeward's: what it says may mean something else."""
 
@@ -100,7 +151,7 @@ def queries_changed(carried: Mapping[str, Any], now: Mapping[str, Any]) -> list[
         return {
             item["name"]: item["detail"]
             for item in found.get("references", ())
-            if item["kind"] == "query of the book"
+            if item["kind"] == KINDS[Kind.QUERY]
         }
 
     ours = queries(now)

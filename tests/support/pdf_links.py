@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 _OBJECT = re.compile(rb"(?:^|\n)(\d+) 0 obj\n(.*?)\nendobj", re.DOTALL)
+_WITHIN = rb"(?:\\.|[^\\()])"
+_BALANCED = rb"(?:" + _WITHIN + rb"|\((?:" + _WITHIN + rb"|\(" + _WITHIN + rb"*\))*\))*"
+"""What a string has: its brackets need no escape if they close."""
+_STRING = rb"(?:\((?P<plain>" + _BALANCED + rb")\)|<(?P<digits>[0-9A-Fa-f]*)>)"
 _TOKEN = re.compile(
     rb"(?P<replaced><<[^\n]{0,9}/ActualText(?:(?!BDC).)*BDC.*?EMC)|(?P<marked><<(?:(?!BDC).)*BDC)"
-    rb"|\((?P<plain>(?:\\.|[^\\()])*)\)|<(?P<digits>[0-9A-Fa-f]*)>"
-    rb"|1 0 0 -1 (?P<x>[\d.]+) (?P<y>[\d.]+) cm\b|/(?P<font>\w+) [\d.]+ Tf\b|(?P<end>\bET\b)",
+    rb"|"
+    + _STRING
+    + rb"|1 0 0 -1 (?P<x>[\d.]+) (?P<y>[\d.]+) cm\b|/(?P<font>\w+) [\d.]+ Tf\b|(?P<end>\bET\b)",
     re.DOTALL,
 )
 """Of a page: signs that stand for others, what a text is marked as, parts of a text, where it begins, its
 font, its end."""
-_STANDS_FOR = re.compile(
-    rb"/ActualText ?(?:\((?P<plain>(?:\\.|[^\\()])*)\)|<(?P<digits>[0-9A-Fa-f]*)>)", re.DOTALL
-)
+_STANDS_FOR = re.compile(rb"/ActualText ?" + _STRING, re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
 ABOVE = 10.0
@@ -64,11 +67,9 @@ class _Reader:
                     yield PdfLink(self._under(number, annotation), self._there(annotation))
 
     def _under(self, page: int, annotation: bytes) -> str:
-        rect = re.search(rb"/Rect ?\[(.*?)\]", annotation)
-        assert rect is not None
-        left, bottom, right, top = map(float, rect[1].split())
         return "".join(
             run.text
+            for left, bottom, right, top in _places(annotation)
             for run in self._runs(page)
             if left - 0.1 <= run.x < right and bottom - 0.1 <= run.y <= top + 0.1
         )
@@ -155,6 +156,19 @@ def assert_links_lead(links: list[PdfLink], carried: Mapping[str, Any]) -> None:
             assert any(link.shown in text for text in texts[link.leads_to]), link
         else:
             assert link.leads_to, link
+
+
+def _places(annotation: bytes) -> Iterator[tuple[float, float, float, float]]:
+    """What it is laid over: a rectangle for each line if it has several."""
+    places = re.search(rb"/QuadPoints ?\[(.*?)\]", annotation)
+    if places is None:
+        places = re.search(rb"/Rect ?\[(.*?)\]", annotation)
+    assert places is not None, annotation
+    numbers = [float(one) for one in places[1].split()]
+    size = 4 if len(numbers) == 4 else 8
+    for place in range(0, len(numbers), size):
+        across, up = numbers[place : place + size : 2], numbers[place + 1 : place + size : 2]
+        yield min(across), min(up), max(across), max(up)
 
 
 def _one(found: bytes, name: bytes) -> int:

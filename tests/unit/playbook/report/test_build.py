@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from playbook.report.build import CASES, all_facts, build
+from playbook.report.build import CASES, all_facts, build, carried
 from playbook.report.document import Document, Entry, Section, block_facts, facts
 from playbook.report.facts import NOT_MEASURED
 from playbook.report.gathered import Gathered, dumped, loaded
@@ -49,6 +50,22 @@ def test_every_query_of_the_appendix_is_there_in_full(whole: tuple[Document, dic
     for entry in listed:
         assert "SELECT" in entry.source or "the same query as Q" in entry.about, entry
     assert len({entry.source for entry in listed}) > 12
+
+
+def test_every_query_can_be_asked_again(example: Gathered, laws: list[Law]) -> None:
+    bought = {"workloads": [{"name": "bank-intent", "month_nanos": 7 * 10**9}]}
+    found = dataclasses.replace(example, inventory=bought)
+    told = carried(build(found, laws), found, CASES)["references"]
+    queries = [item for item in told if item["kind"] == "query of the book"]
+    for item in queries:
+        assert set(re.findall(r"\{(\w+):", item["detail"])) <= set(item["parameters"]), item["name"]
+        assert item["rows"] is not None, item["name"]
+    names = {item["name"] for item in queries}
+    spent = {"inventory_usage", "inventory_legs", "inventory_days"}
+    assert {*spent, "finance_experiments"} <= names
+    for name in ("inventory", "input: cloud spend at today's prices"):
+        (item,) = [item for item in told if item["name"] == name]
+        assert set(item["inputs"]) == {f"{query}/rows" for query in spent}
 
 
 def test_the_pictures_that_were_asked_for_are_there(whole: tuple[Document, dict[str, Any]]) -> None:
@@ -269,6 +286,32 @@ def test_both_targets_have_the_same_requests_side_by_side(whole: tuple[Document,
     told = part_of(whole[0], "latency")
     assert "only requests that were compared and that both targets answered" in told
     assert "not measured on the same requests: none of these calls was streamed" in told
+
+
+def captions(document: Document, name: str) -> str:
+    (found,) = [section for section in sections(document.sections) if section.name == name]
+    spans = [span for block in found.blocks for span in getattr(block, "caption", ())]
+    return "".join(span if isinstance(span, str) else span.text for span in spans)
+
+
+def test_costs_of_a_part_of_the_calls_are_not_shown_as_whole(example: Gathered, laws: list[Law]) -> None:
+    for row in example.answers["spend"].rows:
+        row["unknown_legs"] = 0  # type: ignore[index]
+    document = build(example, laws, ["finance"])
+    assert "Not all costs are known" not in part_of(document, "spend")
+    assert "* of those with a known cost" not in captions(document, "summary")
+    assert value_of(document, "spend/workload=bank-intent/sum of unknown_legs") == 0
+    (row,) = [
+        row
+        for row in example.answers["spend"].rows
+        if (row["workload"], row["target"], row["purpose"]) == ("bank-intent", "cloud", "production")
+    ]
+    row["unknown_legs"] = row["legs"] - 1  # type: ignore[index]
+    document = build(example, laws, ["finance"])
+    assert "Not all costs are known" in part_of(document, "spend")
+    assert "1,011 of bank-intent" in part_of(document, "spend")
+    assert "* of those with a known cost" in captions(document, "summary")
+    assert value_of(document, "spend/workload=bank-intent/sum of unknown_legs") == row["legs"] - 1
 
 
 def test_what_was_gathered_can_be_kept(example: Gathered, laws: list[Law]) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from homeward.shadow.v1 import shadow_pb2
 
+from playbook.asked import Asked
 from playbook.disagreements import document as example_document
 from playbook.report.ask_examples import ask_examples
 from playbook.report.build import all_facts, build, carried
 from playbook.report.document import Document, Name, Points, Section, Table
 from playbook.report.examples import SHOWN, SHOWN_SIGNS, chosen
-from playbook.report.gathered import Asked, Gathered, dumped, loaded
+from playbook.report.gathered import Gathered, dumped, loaded
 from playbook.report.html_writer import html
 from playbook.report.mappings import Law
 from playbook.report.typst_writer import source

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from playbook.report.book import Book
 from playbook.report.build import build
-from playbook.report.deadline import deadline
 from playbook.report.document import Document, Section
 from playbook.report.finance import _crossing
 from playbook.report.gathered import Gathered
@@ -133,13 +131,3 @@ def test_where_nothing_is_out_nothing_comes_back(example: Gathered, laws: list[L
     free = dict.fromkeys(("infrastructure", "engineering", "running_month", "parallel_share"), 0)
     document = build(told(example, **free), laws)
     assert "nothing has to be earned back" in said(part(document, "results"))
-
-
-@pytest.mark.parametrize(("weeks", "told_of"), [(None, True), (0, False), (4, False)])
-def test_approvals_that_are_in_no_date_are_told_beside_the_dates(
-    example: Gathered, weeks: int | None, told_of: bool
-) -> None:
-    example.settings["plan"]["approval_weeks"] = weeks
-    (section,) = deadline(Book(example), None)
-    what = "Approvals take time that is in no date: [plan] approval_weeks is not set."
-    assert (what in said(section)) is told_of

@@ -14,9 +14,10 @@ import pytest
 from homeward.common.v1 import policy_pb2
 from homeward.ledger.v1 import ledger_pb2
 
-from playbook.report import gather
+from playbook.asked import Asked
+from playbook.report import ask_journal, gather
 from playbook.report.book import IDENTITY
-from playbook.report.gathered import Asked
+from playbook.report.gathered import iso
 from services.common.settings import Registry, parse
 from services.common.stages import HOME
 
@@ -89,9 +90,9 @@ def test_a_rollback_is_looked_at_until_the_workload_is_decided_about_again() -> 
 
     rows = [row(1, "a", 0), row(2, "a", 5), row(3, "b", 6), row(4, "a", 9), row(5, "a", 12)]
     end = "2026-10-01T13:00:00Z"
-    assert gather._next_decision(rows[1], rows, end) == rows[3]["decide_time"]
-    assert gather._next_decision(rows[2], rows, end) == end
-    assert gather._next_decision(rows[4], rows, end) == end
+    assert ask_journal.next_decision(rows[1], rows, end) == rows[3]["decide_time"]
+    assert ask_journal.next_decision(rows[2], rows, end) == end
+    assert ask_journal.next_decision(rows[4], rows, end) == end
 
 
 @pytest.mark.parametrize(
@@ -140,12 +141,12 @@ def test_a_decision_is_told_with_its_evidence_and_hash() -> None:
     )  # fmt: skip
     item.decide_time.FromDatetime(datetime(2026, 10, 1, 12, 0, 0, 250_000))
     item.evidence.update({"log_k": 4.5})
-    found = gather._decision(item)
+    found = ask_journal._decision(item)
     assert found["decide_time"] == "2026-10-01T12:00:00.250000Z"
     assert (found["before"], found["to"], found["evidence"]) == (None, "HOME", {"log_k": 4.5})
     assert found["entry_sha256"] == "00" * 32
     # As text, times have the order of time.
-    assert found["decide_time"] < gather._iso(datetime(2026, 10, 1, 12, 0, 0, 250_001, UTC))
+    assert found["decide_time"] < iso(datetime(2026, 10, 1, 12, 0, 0, 250_001, UTC))
 
 
 def test_each_query_says_what_tells_its_rows_apart() -> None:

@@ -49,7 +49,7 @@ def test_a_picture_is_whole_and_always_the_same(name: str) -> None:
     assert b"<text" not in made
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.tuples(NAMES, AMOUNTS), min_size=1, max_size=6))
 def test_any_name_and_amount_can_be_drawn(rows: list[tuple[str, float]]) -> None:
     ElementTree.fromstring(pareto([Bar(name, amount, HOME) for name, amount in rows]))

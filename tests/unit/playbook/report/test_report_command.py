@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
+import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from typer.testing import CliRunner, Result
 from playbook.cli import app
 from playbook.commands import report as command
 from playbook.report.gathered import Gathered
+from playbook.report.mappings import read_laws
 
 RUN = CliRunner(env={"COLUMNS": "100"})
 
@@ -81,16 +85,141 @@ def test_a_page_that_was_edited_does_not_hold(book: Gathered, tmp_path: Path) ->
     assert "the document says 9,604, but carries 2,604: the file was edited" in done.stdout
 
 
-def test_words_that_are_no_facts_are_not_taken_for_whole(book: Gathered, tmp_path: Path) -> None:
-    assert run("--case", "legal", "--out", str(tmp_path)).exit_code == 0
+def _without_marks(text: str) -> str:
+    return re.sub(r' data-fact="[^"]*"', "", text).replace(">2,604</a>", ">9,999</a>")
+
+
+def _one_mark_less(text: str) -> str:
+    return text.replace(' data-fact="totals/requests"', "", 1)
+
+
+def _words(text: str) -> str:
+    return text.replace("It is no legal advice", "It is legal advice")
+
+
+def _picture(text: str) -> str:
+    return re.sub(r"data:image/svg\+xml;base64,[^\"]+", "data:image/svg+xml;base64,PHN2Zy8+", text, count=1)
+
+
+def _query(text: str) -> str:
+    return text.replace("<pre><code>-- ", "<pre><code>-- Nothing: ", 1)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (_without_marks, "fewer than it should: the file was edited"),
+        (_one_mark_less, "totals/requests: the document says 2,604, but 1 time fewer than it should"),
+        (_words, "it was changed after it was written"),
+        (_picture, "it was changed after it was written"),
+        (_query, "it was changed after it was written"),
+    ],
+)
+def test_a_page_that_was_edited_beside_its_facts_does_not_hold(
+    book: Gathered, tmp_path: Path, edit: Callable[[str], str], says: str
+) -> None:
+    assert run("--out", str(tmp_path)).exit_code == 0
     file = tmp_path / "homeward-report.html"
     text = file.read_text(encoding="utf-8")
-    assert "It is no legal advice" in text
-    file.write_text(text.replace("It is no legal advice", "It is legal advice"), encoding="utf-8")
+    assert edit(text) != text
+    file.write_text(edit(text), encoding="utf-8")
     done = run("--verify", str(file))
-    assert done.exit_code == 0
-    assert command.UNLIKE in done.stdout
-    assert json.loads(run("--verify", str(file), "--json").stdout)["same_file"] is False
+    assert done.exit_code == 1
+    assert says in done.stdout
+    told = json.loads(run("--verify", str(file), "--json").stdout)
+    assert (told["holds"], told["same_file"]) == (False, None)
+
+
+def _edited_page(data: bytes) -> bytes:
+    """The PDF with other words on one of its pages, and all that it carries as it was."""
+    for found in re.finditer(rb"<<[^\n]*?/Length (\d+)[^\n]*?>>\s*stream\r?\n", data):
+        length = re.search(rb"/Length (\d+)", found[0])
+        assert length is not None
+        try:
+            shown = zlib.decompress(data[found.end() : found.end() + int(length[1])])
+        except zlib.error:
+            continue
+        if b" Tf" in shown and b"TJ" in shown:
+            edited = zlib.compress(shown.replace(b"TJ", b"pop", 1))
+            head = found[0].replace(length[0], b"/Length %d" % len(edited))
+            return data[: found.start()] + head + edited + data[found.end() + int(length[1]) :]
+    raise AssertionError("no page has a text")
+
+
+def test_a_pdf_whose_pages_were_edited_does_not_hold(book: Gathered, tmp_path: Path) -> None:
+    from playbook.report.carried import read
+
+    assert run("--case", "engineering", "--out", str(tmp_path)).exit_code == 0
+    file = tmp_path / "homeward-report.pdf"
+    data = file.read_bytes()
+    edited = _edited_page(data)
+    assert read(edited) == read(data)
+    file.write_bytes(edited)
+    done = run("--verify", str(file))
+    assert done.exit_code == 1
+    assert "it was changed after it was written" in done.stdout
+    assert "facts are as the document says, but it is not what it was." in done.stdout
+
+
+@pytest.mark.parametrize("ending", ["html", "pdf"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda book: dataclasses.replace(book, version="0.0.9"),
+        lambda book: dataclasses.replace(book, written_with={"typst": "0.1", "machine": "Plan9 vax"}),
+    ],
+    ids=["another version", "another machine"],
+)
+def test_a_file_that_another_installation_wrote_is_neither_whole_nor_edited(
+    book: Gathered,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    change: Callable[[Gathered], Gathered],
+    ending: str,
+) -> None:
+    """Its numbers hold, but whoever writes another version into an edited file must not have it pass."""
+    other = change(book)
+    with monkeypatch.context() as there:
+        there.setattr(command, "gather", lambda *_: copy.deepcopy(other))
+        assert run("--case", "finance", "--out", str(tmp_path)).exit_code == 0
+    file = str(tmp_path / f"homeward-report.{ending}")
+    done = run("--verify", file)
+    assert done.exit_code == command.UNPROVEN, done.output
+    assert "facts are as the document says." in done.stdout
+    assert "can't be held against them here" in done.stdout
+    told = json.loads(run("--verify", file, "--json").stdout)
+    assert (told["holds"], told["same_file"], told["changes"]) == (None, False, [])
+
+
+def test_words_that_changed_are_named_by_their_section(
+    book: Gathered, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert run("--case", "legal", "--out", str(tmp_path)).exit_code == 0
+    laws = read_laws()
+    other = dataclasses.replace(laws[0].clauses[0], remains="Nothing.")
+    laws[0] = dataclasses.replace(laws[0], clauses=(other, *laws[0].clauses[1:]))
+    monkeypatch.setattr(command, "read_laws", lambda: laws)
+    done = run("--verify", str(tmp_path / "homeward-report.pdf"))
+    assert done.exit_code == 1
+    assert f"mapping/{laws[0].name}: the document says " in done.stdout
+
+
+def test_what_could_not_be_asked_then_is_another_word_now(book: Gathered, tmp_path: Path) -> None:
+    book.problems.append("the journal was cut off")  # type: ignore[attr-defined]
+    assert run("--case", "finance", "--out", str(tmp_path)).exit_code == 0
+    book.problems.clear()  # type: ignore[attr-defined]
+    done = run("--verify", str(tmp_path / "homeward-report.html"))
+    assert done.exit_code == 1
+    assert "words/summary: " in done.stdout
+    assert "a text that is no fact has changed" in done.stdout
+
+
+def test_rows_that_no_fact_shows_are_named(book: Gathered, tmp_path: Path) -> None:
+    assert run("--case", "finance", "--out", str(tmp_path)).exit_code == 0
+    book.answers["pools"].parameters["grace_s"] = 1  # type: ignore[index]
+    done = run("--verify", str(tmp_path / "homeward-report.html"))
+    assert done.exit_code == 1
+    assert re.search(r"reference/Q\d+: .*now it has another parameters", done.stdout)
 
 
 def test_a_pdf_whose_facts_were_edited_does_not_hold(book: Gathered, tmp_path: Path) -> None:

@@ -40,6 +40,18 @@ def _decision(found: Any) -> None:
     found.decisions[-1]["entry_sha256"] = "0" * 64
 
 
+def _reason(found: Any) -> None:
+    found.decisions[-1]["reason"] = "171 votes instead of 17"
+
+
+def _found(found: Any) -> None:
+    found.migrations[2]["capabilities"][0].update(needed="1 token", found="3 tokens")
+
+
+def _cited(found: Any) -> None:
+    found.finance[0]["source"]["text"] += ", and 7 tokens more"
+
+
 def _owner(found: Any) -> None:
     found.settings["workloads"]["bank-intent"]["owner"] = "somebody else"
 
@@ -64,6 +76,16 @@ def _probe(found: Any) -> None:
         (_row("traffic", 40, "requests", 999), ["picture/traffic"]),
         (_row("latency", 0, "p99_us", None), ["latency/production/bank-intent/cloud/p99_us"]),
         (_decision, ["decision/11/entry_sha256"]),
+        (_reason, ["decision/11/reason"]),
+        (
+            _found,
+            [
+                "shadow/voice-domain/capabilities/context_length/needed",
+                "shadow/voice-domain/capabilities/context_length/found",
+            ],
+        ),
+        (_cited, ["finance/cloud_month/source"]),
+        (_row("spend", 0, "unknown_legs", 7), ["spend/workload=bank-intent/sum of unknown_legs"]),
         (_owner, ["setting/workloads/bank-intent/owner"]),
         # One nano-dollar, which the text does not show.
         (_input, ["finance/cloud_month", "finance/npv", "picture/cash flow"]),

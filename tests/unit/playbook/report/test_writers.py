@@ -21,6 +21,7 @@ from playbook.report.gathered import Gathered
 from playbook.report.html_writer import html
 from playbook.report.mappings import Law
 from playbook.report.typst_writer import breakable, literal, page_count, pdf, source
+from tests.support.pdf_links import assert_links_lead, pdf_links
 
 MADE = datetime(2026, 11, 29, 22, 5, tzinfo=UTC)
 NASTY = [
@@ -129,6 +130,18 @@ def test_the_pdf_carries_the_same_facts(printed: bytes, whole: tuple[Document, d
     assert told == json.loads(json.dumps(whole[1]))
 
 
+def test_every_link_of_the_pdf_leads_to_the_reference_of_what_it_shows(
+    printed: bytes, whole: tuple[Document, dict[str, Any]]
+) -> None:
+    links = pdf_links(printed)
+    assert_links_lead(links, whole[1])
+    shown = {fact.reference.key for fact in facts(whole[0])}
+    assert {whole[0].numbers[key] for key in shown} <= {link.leads_to for link in links}
+    wrong = [dataclasses.replace(link, leads_to="C1") if link.shown == "Q1" else link for link in links]
+    with pytest.raises(AssertionError):
+        assert_links_lead(wrong, whole[1])
+
+
 def test_the_pdf_is_made_to_be_kept_and_read_aloud(printed: bytes) -> None:
     assert b"pdfaid:part" in printed
     assert b"pdfuaid:part" in printed
@@ -178,14 +191,14 @@ def test_any_name_is_text_in_both(name: str) -> None:
     assert told["name"] == name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_literal_of_typst_is_the_text_itself(said: str) -> None:
     (found,) = json.loads(typst.query(f"#metadata({literal(said)}) <x>".encode(), "<x>"))
     assert found["value"] == "".join(_shown(sign) for sign in said)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_name_of_html_is_the_text_itself(said: str) -> None:
     found = Page(html(named(said), {}))
