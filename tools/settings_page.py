@@ -83,8 +83,8 @@ These variables stand by themselves: `HOMEWARD_CLOUD_BASE_URL` and `HOMEWARD_CLO
 API the upstream `cloud`, for every model that it has (`HOMEWARD_CLOUD_PROVIDER` says whose prices apply;
 default `openai`), and `HOMEWARD_CLICKHOUSE_URL` makes `make run` use a ClickHouse that is there already, with
 `HOMEWARD_CLICKHOUSE__USER` and `HOMEWARD_CLICKHOUSE__PASSWORD`; `HOMEWARD_JOURNAL_URL` replaces
-`[ledger] journal_url`. `OTEL_EXPORTER_OTLP_ENDPOINT` sends spans to a collector instead of ClickHouse: they are
-then in `otel.otel_traces` only if the collector writes them there.
+`[ledger] journal_url`. `OTEL_EXPORTER_OTLP_ENDPOINT` sends spans to a collector instead of ClickHouse: they
+are then in `otel.otel_traces` only if the collector writes them there.
 """
 
 
