@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from homeward.shadow.v1 import shadow_pb2, shadow_pb2_grpc
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -16,12 +15,13 @@ from rich.table import Table
 from playbook import savings, standing
 from playbook.commands.budgets import dollars
 from playbook.commands.shadow_show import funnel_words
+from playbook.ledger_client import read_policy
 from playbook.savings import Saved
 from services.common.server import MAX_MESSAGE_BYTES
 from services.common.words import Stage
 
 TIMEOUT_S = 3.0
-"""Longest wait for shadow, and for the ledger in its place."""
+"""Longest wait for shadow."""
 LABEL_WIDTH = 11
 US_PER_DAY = 86_400
 
@@ -47,16 +47,9 @@ def read_migrations(shadow_address: str, ledger_address: str) -> Migrations:
             return Migrations(list(found.migrations))
         except grpc.RpcError as error:
             why = f"shadow at {shadow_address} does not tell ({error.code().name})"
-    with grpc.insecure_channel(ledger_address, options) as channel:
-        watch = ledger_pb2_grpc.LedgerServiceStub(channel).WatchPolicy(
-            ledger_pb2.WatchPolicyRequest(), timeout=TIMEOUT_S
-        )
-        try:
-            policy = next(iter(watch)).policy
-        except (grpc.RpcError, StopIteration):
-            return Migrations(None, f"{why}: stages and evidence are unknown")
-        finally:
-            watch.cancel()
+    policy = read_policy(ledger_address)
+    if policy is None:
+        return Migrations(None, f"{why}: stages and evidence are unknown")
     rows = [
         shadow_pb2.Migration(policy=row) for row in sorted(policy.workloads, key=lambda row: row.workload)
     ]

@@ -6,15 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
-from homeward.ledger.v1 import ledger_pb2, ledger_pb2_grpc
-
+from playbook.ledger_client import read_policy
 from playbook.plan.schedule import Phase
-from services.common.server import MAX_MESSAGE_BYTES
 from services.common.words import Stage
 
-TIMEOUT_S = 3.0
-"""Longest wait for the ledger."""
 BEGINS: Mapping[Stage, Phase] = {
     Stage.SHADOWED: "shadow",
     Stage.ROLLED_BACK: "shadow",
@@ -44,17 +39,9 @@ UNKNOWN = Stages()
 
 def read_stages(address: str) -> Stages:
     """Asks the ledger for the policy that is in force."""
-    options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-    with grpc.insecure_channel(address, options) as channel:
-        watch = ledger_pb2_grpc.LedgerServiceStub(channel).WatchPolicy(
-            ledger_pb2.WatchPolicyRequest(), timeout=TIMEOUT_S
-        )
-        try:
-            policy = next(iter(watch)).policy
-        except (grpc.RpcError, StopIteration):
-            return Stages(problem=f"The ledger at {address} does not tell where workloads stand")
-        finally:
-            watch.cancel()
+    policy = read_policy(address)
+    if policy is None:
+        return Stages(problem=f"The ledger at {address} does not tell where workloads stand")
     return Stages({row.workload: Stage(row.stage) for row in policy.workloads if row.stage})
 
 
