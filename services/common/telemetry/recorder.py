@@ -149,12 +149,10 @@ class RecordedSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Adds an exception as an event, with its stack."""
-        stack = "".join(traceback.format_exception(exception))
+        """Adds an exception as an event, with its stack but without its message: that may quote a prompt."""
         known = {
             "exception.type": type(exception).__qualname__,
-            "exception.message": str(exception),
-            "exception.stacktrace": stack,
+            "exception.stacktrace": "".join(traceback.format_tb(exception.__traceback__)),
             "exception.escaped": str(escaped),
         }
         self.add_event("exception", {**known, **(attributes or {})}, timestamp)
