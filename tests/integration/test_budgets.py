@@ -252,10 +252,11 @@ async def test_what_home_answers_stands_if_the_budget_keeps_the_request_from_the
     assert (status, target) == (503, "sovereign"), body
     assert (await ask(stack, "returned", model="both"))[::2] == (200, "sovereign")
 
-    # Two answers can't be said to the second route, and the third is forbidden: home is not asked again.
+    # Two answers can't be said to the second route, and the third is forbidden: what home said stands, and it
+    # is not asked again.
     before = await asked(stack)
-    status, body, _ = await ask(stack, "returned", model="three", n=2, fault="status=403")
-    assert (status, body["error"]["code"]) == (400, "feature_not_supported")
+    status, body, target = await ask(stack, "returned", model="three", n=2, fault="status=403")
+    assert (status, target) == (403, "sovereign"), body
     assert await asked(stack) == before + 1
 
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from playbook import cli, reference
 from playbook.cli import app
+from playbook.commands.report import UNPROVEN
 from playbook.tree import GROUPS, PAGES, PATH, PHASES, phase, top_names
 
 RUN = CliRunner(env={"COLUMNS": "80", "HOMEWARD_TRACEBACK": ""})
@@ -272,7 +273,7 @@ def test_the_page_of_commands_is_that_of_the_tree() -> None:
 
 def test_the_page_has_every_exit_code_and_variable_of_the_code() -> None:
     codes = {code for code, _ in reference.EXIT_CODES}
-    assert {0, 1, cli.USAGE, cli.DEFECT, cli.INTERRUPTED} == codes
+    assert {0, 1, cli.USAGE, UNPROVEN, cli.DEFECT, cli.INTERRUPTED} == codes
     told = " ".join(name for name, _ in reference.ENVIRONMENT)
     files = {*Path("playbook").rglob("*.py"), *Path("services/router").rglob("*.py")}
     # What measures scorers on public data is no command.
