@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 import grpc
 import typer
 from clickhouse_connect.driver.client import Client
-from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from rich.console import Console
 
+from playbook.classifier_client import list_workloads
 from playbook.clickhouse_client import UNREACHABLE, first_line, reader
 from playbook.configured import configured
 from playbook.inventory.lines import Inventory, Line, Registered, first_step, inventory, ordered
@@ -218,14 +218,11 @@ def registry_of(config: InventoryConfig) -> dict[str, Registered]:
         )
         for name, item in config.workloads.items()
     }
-    with grpc.insecure_channel(config.classifier.grpc) as channel:
-        try:
-            answer = classifier_pb2_grpc.ClassifierServiceStub(channel).ListWorkloads(
-                classifier_pb2.ListWorkloadsRequest(), timeout=REGISTRY_TIMEOUT_S
-            )
-        except grpc.RpcError:
-            return found
-    for entry in answer.workloads:
+    try:
+        workloads = list_workloads(config.classifier.grpc, REGISTRY_TIMEOUT_S)
+    except grpc.RpcError:
+        return found
+    for entry in workloads:
         found[entry.name] = Registered(
             label(TaskType(entry.task_type)),
             entry.data_class,

@@ -6,9 +6,8 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 import grpc
-from homeward.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 
-from services.common.server import MAX_MESSAGE_BYTES
+from playbook.classifier_client import list_workloads
 from services.common.words import QualitySensitivity, TaskType, label
 
 CALL_S = 10.0
@@ -30,19 +29,15 @@ def ask_workloads(
         allowed: targets and regions of each data class.
         problems: takes why they are not told.
     """
-    options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-    with grpc.insecure_channel(address, options) as channel:
-        stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
-        try:
-            answer = stub.ListWorkloads(classifier_pb2.ListWorkloadsRequest(), timeout=CALL_S)
-        except grpc.RpcError as error:
-            problems.append(
-                f"the classifier at {address} does not tell which workloads were registered"
-                f" ({error.code().name})"
-            )
-            return None
+    try:
+        workloads = list_workloads(address, CALL_S)
+    except grpc.RpcError as error:
+        problems.append(
+            f"the classifier at {address} does not tell which workloads were registered ({error.code().name})"
+        )
+        return None
     found = {}
-    for item in answer.workloads:
+    for item in workloads:
         if item.name in in_settings:
             continue
         data_class = item.data_class or "unrestricted"

@@ -129,9 +129,14 @@ SCENARIOS: dict[str, Scenario] = {
 
 def simulate(scenario: Scenario, mean: float, plan: Plan, runs: int, rng: np.random.Generator) -> Rates:
     """Draws experiments, and counts their verdicts."""
+    return rates(runs, lambda size: verdicts(scenario, mean, plan, size, rng))
+
+
+def rates(runs: int, drawn: Callable[[int], tuple[Bools, Bools]]) -> Rates:
+    """Counts verdicts; `drawn` gives those of so many experiments, as `decided` does."""
     ready = rejected = 0
     for size in sizes(runs):
-        first, second = verdicts(scenario, mean, plan, size, rng)
+        first, second = drawn(size)
         ready += int(first.sum())
         rejected += int(second.sum())
     return Rates(runs, ready, rejected)

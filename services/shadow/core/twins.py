@@ -14,12 +14,14 @@ import numpy as np
 from services.shadow.core.simulate import (
     SWING,
     THREE_POINTS,
+    Bools,
     Floats,
     Plan,
     Rates,
     Scenario,
     decided,
     draw_days,
+    rates,
     sizes,
     three_point,
     verdicts,
@@ -109,13 +111,12 @@ def _bursts(
     scenario: Scenario, mean: float, plan: Plan, runs: int, rng: np.random.Generator, *, votes: int
 ) -> Rates:
     fewer = replace(plan, votes_per_day=plan.votes_per_day // BURST)
-    ready = rejected = 0
-    for size in sizes(runs):
+
+    def drawn(size: int) -> tuple[Bools, Bools]:
         counts = np.cumsum(draw_days(scenario, mean, fewer, size, rng), axis=1) * votes
-        first, second = decided(counts, scenario.values, plan)
-        ready += int(first.sum())
-        rejected += int(second.sum())
-    return Rates(runs, ready, rejected)
+        return decided(counts, scenario.values, plan)
+
+    return rates(runs, drawn)
 
 
 def _tenants(mean: float, plan: Plan, runs: int, rng: np.random.Generator, *, clustered: bool) -> Rates:
@@ -125,18 +126,17 @@ def _tenants(mean: float, plan: Plan, runs: int, rng: np.random.Generator, *, cl
     if clustered:
         values = tuple(round(step / TENANT_BURST, 3) for step in range(-TENANT_BURST, TENANT_BURST + 1))
     means = (_sums(better, TENANT_BURST) + _sums(worse, TENANT_BURST)) / 2
-    ready = rejected = 0
-    for size in sizes(runs):
+
+    def drawn(size: int) -> tuple[Bools, Bools]:
         if clustered:
             days = rng.multinomial(bursts, means, size=(size, plan.days))
         else:
             lucky = rng.binomial(bursts, 0.5, size=(size, plan.days))
             days = rng.multinomial(lucky * TENANT_BURST, better)
             days += rng.multinomial((bursts - lucky) * TENANT_BURST, worse)
-        first, second = decided(np.cumsum(days, axis=1), values, plan)
-        ready += int(first.sum())
-        rejected += int(second.sum())
-    return Rates(runs, ready, rejected)
+        return decided(np.cumsum(days, axis=1), values, plan)
+
+    return rates(runs, drawn)
 
 
 def _sums(weights: Floats, count: int) -> Floats:
@@ -165,24 +165,21 @@ def _epochs(
 def _hours(mean: float, plan: Plan, runs: int, rng: np.random.Generator, *, closed: bool) -> Rates:
     per_hour = max(1, plan.votes_per_day // HOURS)
     weights = [three_point(0.3)(mean + (SWING if hour < HOURS // 2 else -SWING), 0) for hour in range(HOURS)]
-    ready = rejected = 0
-    for size in sizes(runs):
-        drawn = [
+
+    def drawn(size: int) -> tuple[Bools, Bools]:
+        hours = [
             rng.multinomial(per_hour, weights[hour % HOURS], size=size) for hour in range(HOURS * plan.days)
         ]
-        counts = np.cumsum(np.stack(drawn, axis=1), axis=1).astype(np.int64)
-        if closed:
-            counts = counts[:, HOURS - 1 :: HOURS]
-        first, second = decided(counts, THREE_POINTS, plan)
-        ready += int(first.sum())
-        rejected += int(second.sum())
-    return Rates(runs, ready, rejected)
+        counts = np.cumsum(np.stack(hours, axis=1), axis=1).astype(np.int64)
+        return decided(counts[:, HOURS - 1 :: HOURS] if closed else counts, THREE_POINTS, plan)
+
+    return rates(runs, drawn)
 
 
 def _late(mean_failures: float, plan: Plan, runs: int, rng: np.random.Generator, *, waits: bool) -> Rates:
     late_days = 7
-    ready = rejected = 0
-    for size in sizes(runs):
+
+    def drawn(size: int) -> tuple[Bools, Bools]:
         failed = rng.binomial(plan.votes_per_day, mean_failures, size=(size, plan.days))
         fine = plan.votes_per_day - failed
         if not waits:
@@ -190,10 +187,9 @@ def _late(mean_failures: float, plan: Plan, runs: int, rng: np.random.Generator,
                 [np.zeros((size, late_days), dtype=failed.dtype), failed[:, : plan.days - late_days]], axis=1
             )
         counts = np.cumsum(np.stack([failed, fine], axis=2), axis=1).astype(np.int64)
-        first, second = decided(counts, (-1.0, 0.0), plan)
-        ready += int(first.sum())
-        rejected += int(second.sum())
-    return Rates(runs, ready, rejected)
+        return decided(counts, (-1.0, 0.0), plan)
+
+    return rates(runs, drawn)
 
 
 def _normal_quantile(probability: float) -> float:
